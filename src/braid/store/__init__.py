@@ -1,0 +1,1 @@
+"""The stores between stages: decoded shards, flow shards and feature shards."""

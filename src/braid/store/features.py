@@ -1,0 +1,263 @@
+"""Feature shards: one HDF5 file with what an extractor gave for the items of a shard.
+
+Letters: N items, D numbers of an embedding, C classes of the logits, T tokens of one item.
+
+| data set | shape, type | content |
+|---|---|---|
+| `item`, `status`, `reason` | [N] text | name of the item, status of its stream, why it is not `ok` |
+| `embedding` | [N, D] float32 | a row of NaN where the stream is not usable; D = 0 where no item has any |
+| `logits` | [N, C] float32 | only where the extractor has some; NaN as above |
+| `tokens`, `times` | [ΣT, D] float32, [ΣT, 2] float64 | the tokens of all items, and the seconds [start, end) of each |
+| `token_end` | [N] int64 | where the tokens of an item end and those of the next one begin |
+
+The attributes of the file say how the numbers came about, each as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from braid.errors import FeatureError, StoreError
+from braid.files import whole
+
+FORMAT = "braid features 1"
+CHUNK_BYTES = 512 * 1024
+"""Half of HDF5's chunk cache: the chunk that rows are appended to stays in memory."""
+
+
+class FeatureWriter:
+    """Write a feature shard item by item in bounded memory; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path of the file to write
+    attrs : dict
+        How the numbers came about; anything that JSON can hold.
+    """
+
+    def __init__(self, path: str | Path, attrs: dict[str, Any]) -> None:
+        self._path = path
+        self._attrs = attrs
+        self._open = ExitStack()
+        self._n_items = 0
+        self._n_tokens = 0
+
+    def __enter__(self) -> FeatureWriter:
+        with ExitStack() as stack:
+            self._file = stack.enter_context(h5py.File(stack.enter_context(whole(self._path)), "w"))
+            self._file.attrs["format"] = FORMAT
+            for key, value in self._attrs.items():
+                self._file.attrs[f"braid.{key}"] = json.dumps(value, ensure_ascii=False)
+            self._open = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if exception[0] is None and "embedding" not in self._file:
+            self._file["embedding"] = np.empty((self._n_items, 0), dtype=np.float32)
+        self._open.__exit__(*exception)
+
+    def append(
+        self,
+        item: str,
+        embedding: np.ndarray | None,
+        *,
+        tokens: np.ndarray | None = None,
+        times: np.ndarray | None = None,
+        logits: np.ndarray | None = None,
+        status: str = "ok",
+        reason: str = "",
+    ) -> None:
+        """Add one item.
+
+        Parameters
+        ----------
+        embedding : float32 [D], finite; None when the stream is not usable
+        tokens, times : float32 [T, D] and float64 [T, 2], seconds [start, end) on the clip's clock; both or neither
+        logits : float32 [C]
+        status, reason : status of the stream, and why it is not `ok`
+
+        Raises
+        ------
+        FeatureError
+            A number is not finite, or a shape does not fit the others or those of the items before.
+        """
+        self._n_items += 1
+        for name, row in {"embedding": embedding, "logits": logits}.items():
+            if row is not None:
+                width = self._data(name).shape[1] if name in self._file else len(row)
+                _check(item, name, row, (width,))
+                if name not in self._file:
+                    self._create(name, (self._n_items, width), np.float32, fillvalue=np.nan)
+            if name in self._file:
+                self._data(name).resize(self._n_items, axis=0)
+                if row is not None:
+                    self._data(name)[-1] = row
+        if tokens is not None:
+            if times is None or embedding is None:
+                raise FeatureError(f"item {item!r}: tokens need times and an embedding")
+            _check(item, "tokens", tokens, (len(times), len(embedding)))
+            _check(item, "times", times, (len(times), 2))
+            self._extend("tokens", tokens.astype(np.float32))
+            self._extend("times", times.astype(np.float64))
+            self._n_tokens += len(tokens)
+        for name, text in {"item": item, "status": status, "reason": reason}.items():
+            self._extend(name, np.array([text], dtype=h5py.string_dtype()))
+        self._extend("token_end", np.array([self._n_tokens], dtype=np.int64))
+
+    def _data(self, name: str) -> h5py.Dataset:
+        data = self._file[name]
+        assert isinstance(data, h5py.Dataset)
+        return data
+
+    def _create(self, name: str, shape: tuple[int, ...], dtype: Any, fillvalue: float | None = None) -> None:
+        row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:]))
+        rows = min(max(CHUNK_BYTES // row_bytes, 1), 1024)
+        self._file.create_dataset(
+            name, shape, dtype, maxshape=(None, *shape[1:]), chunks=(rows, *shape[1:]), fillvalue=fillvalue
+        )
+
+    def _extend(self, name: str, values: np.ndarray) -> None:
+        if name not in self._file:
+            self._create(name, (0, *values.shape[1:]), values.dtype)
+        data = self._data(name)
+        data.resize(len(data) + len(values), axis=0)
+        data[len(data) - len(values) :] = values
+
+
+class FeatureShard:
+    """A feature shard for reading; each property reads what it names.
+
+    Raises
+    ------
+    StoreError
+        The file is truncated or no feature shard.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            self._file = h5py.File(self.path, "r", locking=False)  # a lock can fail on network file systems
+            file_format = self._file.attrs.get("format")
+        except OSError as error:
+            raise StoreError(f"{self.path} cannot be read ({error}); delete it and run again") from error
+        if file_format != FORMAT:
+            raise StoreError(f"{self.path} is no feature shard of this version of braid; delete it and run again")
+
+    def __enter__(self) -> FeatureShard:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._file.close()
+
+    @cached_property
+    def attrs(self) -> dict[str, Any]:
+        """How the numbers came about, as given to `FeatureWriter`."""
+        return {
+            key.removeprefix("braid."): json.loads(str(value))
+            for key, value in self._file.attrs.items()
+            if key.startswith("braid.")
+        }
+
+    @cached_property
+    def items(self) -> list[str]:
+        """Names of the N items, in the order of the rows."""
+        return self._texts("item")
+
+    @cached_property
+    def status(self) -> list[str]:
+        """Status of the stream that the extractor reads, one an item."""
+        return self._texts("status")
+
+    @cached_property
+    def reason(self) -> list[str]:
+        """Why the status is not `ok`, one an item."""
+        return self._texts("reason")
+
+    @cached_property
+    def embedding(self) -> np.ndarray:
+        """float32 [N, D]; a row of NaN where the stream is not usable."""
+        return self._read("embedding")
+
+    @cached_property
+    def logits(self) -> np.ndarray | None:
+        """float32 [N, C], rows of NaN as in `embedding`; None when the extractor has no logits."""
+        return self._read("logits") if "logits" in self._file else None
+
+    def tokens(self, i: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tokens of the item in row `i`, float32 [T, D], and their seconds [start, end), float64 [T, 2]."""
+        if "tokens" not in self._file:
+            return np.empty((0, self.embedding.shape[1]), np.float32), np.empty((0, 2))
+        rows = slice(self._token_end[i - 1] if i else 0, self._token_end[i])
+        return self._read("tokens", rows), self._read("times", rows)
+
+    @cached_property
+    def _token_end(self) -> np.ndarray:
+        return self._read("token_end")
+
+    def _texts(self, name: str) -> list[str]:
+        return [value.decode() for value in self._read(name)]
+
+    def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        if name not in self._file:
+            return np.empty(0)
+        data = self._file[name]
+        assert isinstance(data, h5py.Dataset)
+        return data[rows]
+
+
+def gather(paths: Sequence[str | Path], items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the embeddings of `items` from the feature shards of one extractor.
+
+    Returns
+    -------
+    x : float32 [N, D]
+        In the order of `items`; zeros where the stream is not usable.
+    present : bool [N]
+        Where the stream is usable.
+
+    Raises
+    ------
+    FeatureError
+        An item is in none of the shards, or the shards disagree about D.
+    """
+    row_of = {item: row for row, item in enumerate(items)}
+    found = np.zeros(len(items), dtype=bool)
+    blocks: list[tuple[np.ndarray, np.ndarray]] = []
+    for path in paths:
+        with FeatureShard(path) as shard:
+            theirs = [i for i, item in enumerate(shard.items) if item in row_of]
+            ours = np.array([row_of[shard.items[i]] for i in theirs], dtype=np.int64)
+            found[ours] = True
+            if shard.embedding.shape[1]:
+                blocks.append((ours, shard.embedding[theirs]))
+    if not found.all():
+        absent = [items[row] for row in np.flatnonzero(~found)]
+        raise FeatureError(
+            f"{len(absent)} of {len(items)} items are in none of the {len(paths)} feature shards given, "
+            f"the first is {absent[0]!r}; compute their features first"
+        )
+    widths = sorted({block.shape[1] for _, block in blocks})
+    if len(widths) > 1:
+        raise FeatureError(f"feature shards of one extractor must agree about D, got {widths}: {paths[0]}, …")
+    x = np.zeros((len(items), widths[0] if widths else 0), dtype=np.float32)
+    present = np.zeros(len(items), dtype=bool)
+    for ours, block in blocks:
+        usable = ~np.isnan(block).any(axis=1)
+        x[ours[usable]] = block[usable]
+        present[ours[usable]] = True
+    return x, present
+
+
+def _check(item: str, name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    if values.shape != shape:
+        raise FeatureError(f"item {item!r}: {name} must have the shape {shape}, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise FeatureError(f"item {item!r}: {name} must be finite numbers; look at its clip, or compute in float32")

@@ -1,0 +1,97 @@
+"""Feature shards: what is written comes back, in any order of usable and unusable items."""
+
+import numpy as np
+import pytest
+
+from braid.errors import FeatureError, StoreError
+from braid.store.features import FeatureShard, FeatureWriter, gather
+
+ATTRS = {"settings": {"type": "passt", "views": 3}, "version": 1, "dtype": "float32"}
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_round_trip(tmp_path, rng):
+    embeddings = rng.normal(size=(700, 768)).astype(np.float32)  # more than one chunk
+    with FeatureWriter(tmp_path / "a.h5", ATTRS) as writer:
+        for i, embedding in enumerate(embeddings):
+            if i % 3 == 0:
+                writer.append(f"item {i}", None, status="missing", reason="no such stream")
+            else:
+                tokens = np.stack([embedding * k for k in range(i % 4)]) if i % 4 else np.empty((0, 768), np.float32)
+                times = np.array([[k, k + 0.5] for k in range(i % 4)], dtype=float).reshape(-1, 2)
+                logits = embedding[:5] if i % 2 else None
+                writer.append(f"item {i}", embedding, tokens=tokens, times=times, logits=logits)
+    with FeatureShard(tmp_path / "a.h5") as shard:
+        assert shard.attrs == ATTRS
+        assert shard.items == [f"item {i}" for i in range(700)]
+        assert [s == "missing" for s in shard.status] == [i % 3 == 0 for i in range(700)]
+        assert set(shard.reason) == {"no such stream", ""}
+        usable = np.arange(700) % 3 != 0
+        np.testing.assert_array_equal(shard.embedding[usable], embeddings[usable])
+        assert np.isnan(shard.embedding[~usable]).all()
+        assert shard.logits is not None
+        np.testing.assert_array_equal(shard.logits[1], embeddings[1, :5])
+        assert np.isnan(shard.logits[2]).all()
+        tokens, times = shard.tokens(695)
+        np.testing.assert_array_equal(tokens, [embeddings[695] * k for k in range(3)])
+        np.testing.assert_array_equal(times, [[0, 0.5], [1, 1.5], [2, 2.5]])
+        assert shard.tokens(0)[0].shape == (0, 768)
+
+
+def test_gather_orders_and_masks(tmp_path, rng):
+    a, b = rng.normal(size=(2, 4)).astype(np.float32)
+    with FeatureWriter(tmp_path / "1.h5", {}) as writer:
+        writer.append("none", None, status="unreadable", reason="cut off")
+        writer.append("a", a)
+    with FeatureWriter(tmp_path / "2.h5", {}) as writer:
+        writer.append("b", b)
+    with FeatureWriter(tmp_path / "3.h5", {}) as writer:
+        writer.append("all absent", None, status="missing")
+    x, present = gather([tmp_path / f"{i}.h5" for i in (1, 2, 3)], ["b", "all absent", "none", "a"])
+    np.testing.assert_array_equal(x, [b, np.zeros(4), np.zeros(4), a])
+    np.testing.assert_array_equal(present, [True, False, False, True])
+    with pytest.raises(FeatureError, match="'c'"):
+        gather([tmp_path / "1.h5"], ["a", "c"])
+
+
+def test_empty_shard(tmp_path):
+    with FeatureWriter(tmp_path / "0.h5", {}):
+        pass
+    with FeatureShard(tmp_path / "0.h5") as shard:
+        assert shard.items == [] and shard.embedding.shape == (0, 0)
+
+
+@pytest.mark.parametrize("bad", [np.array([1, np.nan]), np.array([1, np.inf]), np.ones(3), np.ones((1, 2))])
+def test_refuses_wrong_numbers_and_leaves_no_file(tmp_path, bad):
+    with pytest.raises(FeatureError, match="'second'"), FeatureWriter(tmp_path / "a.h5", {}) as writer:
+        writer.append("first", np.ones(2, np.float32))
+        writer.append("second", bad.astype(np.float32))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_truncated_and_foreign_files_are_named(tmp_path):
+    with FeatureWriter(tmp_path / "a.h5", {}) as writer:
+        writer.append("x", np.ones(2, np.float32))
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:900])
+    with pytest.raises(StoreError, match=r"cut\.h5"):
+        FeatureShard(tmp_path / "cut.h5")
+
+
+def test_appending_needs_no_memory_of_the_shard(tmp_path):
+    """A row costs the same whether it is the 10th or the 3000th."""
+    import tracemalloc
+
+    row = np.ones(512, np.float32)
+    with FeatureWriter(tmp_path / "a.h5", {}) as writer:
+        for i in range(200):
+            writer.append(str(i), row, tokens=row[None], times=np.array([[0.0, 1.0]]))
+        tracemalloc.start()
+        for i in range(200, 1200):
+            writer.append(str(i), row, tokens=row[None], times=np.array([[0.0, 1.0]]))
+        growth = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+    assert growth < 200_000
