@@ -1,0 +1,37 @@
+"""braid: clips → decode → flow → features → schemes → report. `snakemake --list` describes the rules."""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+# A config given with --configfile stands alone: merged with the demo's it would inherit the demo's extractors.
+if "manifest" not in config:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/decode.smk"
+include: "workflow/rules/flow.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/schemes.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """Train every scheme and write the report (the default)."""
+    default_target: True
+    input:
+        rules.build_report.output,
+
+
+rule decode:
+    """Decode every shard and list the problems."""
+    input:
+        rules.list_problems.output,
+
+
+rule features:
+    """Compute the features of every extractor."""
+    input:
+        expand(FEATURES, extractor=CONFIG["extractors"], shard=INDEX.shards),

@@ -1,0 +1,124 @@
+"""The config: every wrong key is a sentence, every default comes from the schemas, the reference does not drift."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+
+from braid import config, reference
+from braid.errors import ConfigError
+from braid.extractors.registry import REGISTRY as EXTRACTORS
+from braid.flow.registry import REGISTRY as FLOW
+from braid.schemes.registry import REGISTRY as SCHEMES
+
+ROOT = Path(__file__).parents[2]
+MINIMAL = {
+    "name": "tiny",
+    "manifest": "clips.tsv",
+    "extractors": {"sound": {"type": "passt"}},
+    "schemes": {"sound": {"type": "single", "features": ["sound"]}},
+}
+
+
+def changed(path: str, value):
+    """Return the minimal config with `value` at the dotted `path`."""
+    raw = deepcopy(MINIMAL)
+    *parents, last = path.split(".")
+    node = raw
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    node[last] = value
+    return raw
+
+
+@pytest.mark.parametrize("name", ["config", *config.SECTIONS])
+def test_schema_is_strict_and_described(name):
+    rules = config.schema(name)
+    Draft202012Validator.check_schema(rules)
+    assert_strict_and_described(rules, name, name)
+
+
+@pytest.mark.parametrize("section", config.TYPED_SECTIONS)
+def test_schema_of_each_type_is_strict_and_described(section):
+    for name, rules in config.types(section).items():
+        Draft202012Validator.check_schema({**rules, "$defs": config.schema(section).get("$defs", {})})
+        assert_strict_and_described(rules, section, f"{section}.{name}")
+
+
+def assert_strict_and_described(rules, document, where):
+    assert rules["additionalProperties"] is False, where
+    assert rules["description"], where
+    for key, rule in rules["properties"].items():
+        rule = config.resolve(rule, document)
+        assert rule.get("description") or "const" in rule, f"{where}.{key} has no description"
+        required = key in rules.get("required", [])
+        assert required or "default" in rule, f"{where}.{key} is optional but has no default"
+        if "default" in rule:
+            defined = {**rule, "$defs": config.schema(document).get("$defs", {})}
+            assert Draft202012Validator(defined).is_valid(rule["default"]), f"the default of {where}.{key} is invalid"
+
+
+@pytest.mark.parametrize(
+    ("section", "registry"), [("flow", FLOW), ("extractors", EXTRACTORS), ("schemes", SCHEMES)], ids=lambda value: str(value)[:9]
+)
+def test_each_registry_entry_has_a_schema_and_the_reverse(section, registry):
+    assert set(config.types(section)) == set(registry)
+
+
+def test_defaults_are_filled_from_the_schemas():
+    full = config.load(MINIMAL)
+    assert full["seeds"] == config.schema("config")["properties"]["seeds"]["default"]
+    decode = {key: rule["default"] for key, rule in config.schema("decode")["properties"].items()}
+    assert full["decode"] == decode
+    assert set(full["extractors"]["sound"]) == set(config.types("extractors")["passt"]["properties"])
+
+
+def test_load_leaves_its_argument_alone():
+    raw = deepcopy(MINIMAL)
+    config.load(raw)
+    assert raw == MINIMAL
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("extractor", {}, "the config has no key 'extractor'; did you mean 'extractors'?"),
+        ("decode.shortside", 3, "config key decode has no key 'shortside'; did you mean 'short_side'?"),
+        ("name", "a b", "config key name: 'a b' must match"),
+        ("name", 3, "config key name must be of type string, got 3."),
+        ("seeds", [0, -1], "config key seeds.1 must be at least 0, got -1."),
+        ("max_bad_fraction", 1.5, "config key max_bad_fraction must be at most 1, got 1.5."),
+        ("folds", "1", "config key folds: '1' is none of the forms that are allowed. The split columns to use"),
+        ("extractors.sound", "passt", "config key extractors.sound must be a mapping with a `type`, got 'passt'."),
+        ("extractors.sound.type", "pasta", "config key extractors.sound.type must be one of"),
+        ("schemes.sound.features", ["picture"], "names 'picture', which is not under extractors; choose from sound."),
+        ("extractors.flow", {"type": "flow_r2plus1d", "flow": "dis"}, "names 'dis', which is not under flow; flow is empty."),
+    ],
+)
+def test_a_wrong_key_is_a_sentence(path, value, sentence):
+    with pytest.raises(ConfigError) as error:
+        config.load(changed(path, value))
+    assert sentence in str(error.value)
+
+
+def test_a_missing_key_is_a_sentence():
+    with pytest.raises(ConfigError, match="the config lacks 'manifest'"):
+        config.load({key: value for key, value in MINIMAL.items() if key != "manifest"})
+
+
+def test_a_fold_that_the_manifest_lacks_is_a_sentence():
+    full = config.load(changed("folds", ["4"]))
+    with pytest.raises(ConfigError, match="names '4', but the manifest has the folds 1, 2"):
+        config.folds(full, ["1", "2"])
+
+
+def test_the_demo_config_and_the_presets_are_valid():
+    for path in [ROOT / "config" / "config.yaml", *(ROOT / "config" / "presets").glob("*.yaml")]:
+        config.load(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def test_the_reference_is_up_to_date():
+    page = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    assert page == reference.reference(), "docs/config.md is out of date; run `make docs`"

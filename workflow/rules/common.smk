@@ -1,0 +1,68 @@
+"""Functions that rules use: the config, the index of the manifest, and what each job depends on."""
+
+import os
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+from braid import config as configs
+from braid import extractors, flow, index, media, report, schemes
+from braid.errors import BraidError, ConfigError
+
+# Spinning OpenMP threads cost 10 to 20 times the work itself when jobs share cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+try:
+    CONFIG = configs.load(config)
+    RESULTS = f"results/{CONFIG['name']}"
+    # Jobs read the index as the main process left it, so that an edit of the manifest waits for the next run.
+    if workflow.is_main_process:
+        INDEX = index.update(Path(CONFIG["manifest"]), Path(RESULTS, "index"))
+    else:
+        INDEX = index.load(Path(RESULTS, "index"))
+    FOLDS = configs.folds(CONFIG, INDEX.folds)
+except BraidError as error:
+    raise WorkflowError(str(error))
+
+DECODED = f"{RESULTS}/decoded/{{shard}}.zarr.zip"
+FLOW = f"{RESULTS}/flow/{{method}}/{{shard}}.zarr.zip"
+FEATURES = f"{RESULTS}/features/{{extractor}}/{{shard}}.h5"
+SCHEME = f"{RESULTS}/schemes/{{scheme}}/fold{{fold}}/seed{{seed}}"
+
+
+wildcard_constraints:
+    shard="[A-Za-z0-9][A-Za-z0-9_-]*",
+    method="[A-Za-z0-9][A-Za-z0-9_-]*",
+    extractor="[A-Za-z0-9][A-Za-z0-9_-]*",
+    scheme="[A-Za-z0-9][A-Za-z0-9_-]*",
+    fold="[1-9][0-9]*",
+    seed="[0-9]+",
+
+
+def feature_source(wildcards):
+    """Return the shard that an extractor reads: flow where its settings name a flow pass, else decoded clips."""
+    method = CONFIG["extractors"][wildcards.extractor].get("flow")
+    return FLOW.format(method=method, shard=wildcards.shard) if method else DECODED.format(shard=wildcards.shard)
+
+
+def weights_identity(wildcards):
+    """Return what tells the weights of an extractor apart, so that other weights rerun it."""
+    try:
+        return weights.identity(CONFIG["extractors"][wildcards.extractor])
+    except BraidError as error:
+        raise WorkflowError(str(error))
+
+
+def scheme_features(wildcards):
+    """Return the feature shards that a scheme reads."""
+    return expand(FEATURES, extractor=CONFIG["schemes"][wildcards.scheme]["features"], shard=INDEX.shards)
+
+
+def setting(section, wildcard):
+    """Return a function of the wildcards: the settings under `section` that the wildcard names."""
+    return lambda wildcards: CONFIG[section][getattr(wildcards, wildcard)]
+
+
+def version(section, registry, wildcard):
+    """Return a function of the wildcards: the version of the numbers that the named entry's type gives."""
+    return lambda wildcards: registry[CONFIG[section][getattr(wildcards, wildcard)]["type"]].version

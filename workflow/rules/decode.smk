@@ -1,0 +1,45 @@
+rule decode_shard:
+    """Decode the clips of one shard: frames, times, sound, and the status of both streams."""
+    output:
+        DECODED,
+    params:
+        index=INDEX.folder,
+        clips=lambda wildcards: INDEX.clips_digest(wildcards.shard),
+        settings=CONFIG["decode"],
+        version=media.VERSION,
+    log:
+        f"{RESULTS}/logs/decode_shard/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/decode_shard/{{shard}}.tsv"
+    threads: 8
+    resources:
+        mem_mb=4000,
+        runtime=120,
+    message:
+        "Decoding shard {wildcards.shard}"
+    script:
+        "../scripts/decode_shard.py"
+
+
+rule list_problems:
+    """List the clips that could not be read, and stop when there are too many."""
+    input:
+        expand(DECODED, shard=INDEX.shards),
+    output:
+        f"{RESULTS}/decoded/problems.tsv",
+    params:
+        index=INDEX.folder,
+        clips=[INDEX.clips_digest(shard) for shard in INDEX.shards],
+        max_bad_fraction=CONFIG["max_bad_fraction"],
+        version=media.VERSION,
+    log:
+        f"{RESULTS}/logs/list_problems.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/list_problems.tsv"
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    message:
+        "Listing clips that could not be read"
+    script:
+        "../scripts/list_problems.py"

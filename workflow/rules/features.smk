@@ -1,0 +1,25 @@
+rule extract_features:
+    """Compute the features that one extractor gives for the items of one shard."""
+    input:
+        feature_source,
+    output:
+        FEATURES,
+    params:
+        index=INDEX.folder,
+        items=lambda wildcards: INDEX.items_digest(wildcards.shard),
+        settings=setting("extractors", "extractor"),
+        version=version("extractors", extractors.REGISTRY, "extractor"),
+        weights=weights_identity,
+    log:
+        f"{RESULTS}/logs/extract_features/{{extractor}}/{{shard}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/extract_features/{{extractor}}/{{shard}}.tsv"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=8000,
+        runtime=240,
+    message:
+        "Extracting {wildcards.extractor} from shard {wildcards.shard}"
+    script:
+        "../scripts/extract_features.py"
