@@ -1,0 +1,71 @@
+# Each target sets up by itself: .venv is made from the hash-locked envs/ when they have changed, else left alone.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock dag clean
+
+# Tools are called as modules: the first line of a console script cannot hold a path with a space.
+RUN := .venv/bin/python -m
+UV := .venv/bin/uv
+# The name carries the folder's checksum: a moved or copied .venv names files of its old folder and is made anew.
+READY := .venv/ready-$(shell pwd | cksum | cut -d ' ' -f 1)
+
+IS_311 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
+PYTHON ?= $(shell for name in python3.11 python3 python; do \
+	$$name $(IS_311) 2>/dev/null && echo $$name && break; done)
+
+# A busy thread of OpenMP starves its neighbours; the others would let foreign packages in or slow every start.
+export OMP_WAIT_POLICY := PASSIVE
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile
+
+setup: $(READY) ## make or update .venv (Python 3.11 needed; another one than the first on PATH: PYTHON=...)
+
+# Written last, so that an interrupted set-up leaves none and starts over: half a package looks whole to an installer.
+$(READY): envs/bootstrap.txt envs/requirements.txt pyproject.toml
+	@test -e $@ || "$(PYTHON)" $(IS_311) 2>/dev/null || { \
+		echo 'braid needs Python 3.11: install it, or name one with `make PYTHON=/path/to/python3.11 ...`.' >&2; exit 1; }
+	@test -e $@ || "$(PYTHON)" -m venv --clear .venv
+	@rm -f .venv/ready-*
+	@$(RUN) pip install --quiet --disable-pip-version-check --require-hashes -r envs/bootstrap.txt
+	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes --no-build-isolation --compile-bytecode envs/requirements.txt
+	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## run the demo on all cores; its report is results/demo/report.html
+	$(RUN) snakemake --cores all
+	@echo 'The report: results/demo/report.html'
+
+test: $(READY) ## run every test
+	@sh .ci/chromium
+	$(RUN) pytest
+
+check: $(READY) ## formatting, lint and types, as pre-commit and CI do
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) pyright
+	$(RUN) snakemake --lint
+
+format: $(READY) ## put Python and Snakemake files in form
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+	$(RUN) snakefmt Snakefile workflow
+
+LOCK := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --no-header
+lock: $(READY) ## write envs/*.txt from pyproject.toml, keeping every version that still fits
+	$(LOCK) pyproject.toml --group dev -o envs/requirements.txt
+	$(LOCK) --group bootstrap --constraints envs/requirements.txt -o envs/bootstrap.txt
+
+dag: $(READY) ## write the graph of the rules into README.md
+	@mkdir -p .snakemake
+	@{ echo '```mermaid'; $(RUN) snakemake --rulegraph mermaid-js && echo '```'; } > .snakemake/rulegraph.md
+	@sed -e '/^<!-- rule graph -->$$/,/^<!-- end of rule graph -->$$/{//!d;}' \
+		-e '/^<!-- rule graph -->$$/r .snakemake/rulegraph.md' README.md > .snakemake/README.md
+	@mv .snakemake/README.md README.md
+
+clean: ## remove .venv and caches; results/ and .snakemake/, which are dear, stay
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis src/*.egg-info
