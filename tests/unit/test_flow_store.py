@@ -1,0 +1,85 @@
+"""The flow shard: what is written comes back, and a broken file is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from braid.errors import StoreError
+from braid.flow.quantise import step
+from braid.store.flow import CHUNK_PAIRS, FlowShard, FlowWriter
+
+BOUND = 20.0
+TIMES = np.arange(2 * CHUNK_PAIRS + 4) / 25 + 0.1
+FLOW = np.random.default_rng(0).uniform(-BOUND, BOUND, (len(TIMES) - 1, 2, 6, 9)).astype(np.float32)
+
+
+def write(path: Path, encoding: str = "uint8") -> Path:
+    with FlowWriter(path, encoding, BOUND, {"version": 1}) as writer:
+        writer.write("b", TIMES, "damaged", "ends early", (FLOW[:CHUNK_PAIRS], FLOW[CHUNK_PAIRS:]))
+        writer.write("a", np.empty(0), "missing", "the clip has no video", ())
+    return path
+
+
+@pytest.mark.parametrize(("encoding", "error"), [("uint8", step(BOUND) / 2), ("float16", 2.0**-7)])
+def test_round_trip(tmp_path: Path, encoding: str, error: float) -> None:
+    with FlowShard(write(tmp_path / "s.zarr.zip", encoding)) as shard:
+        assert shard.clips == ("a", "b")
+        assert (shard.attrs["encoding"], shard.attrs["bound"], shard.attrs["version"]) == (encoding, BOUND, 1)
+        clip = shard["b"]
+        flow = clip.pairs(slice(None))
+        assert flow.dtype == np.float32
+        assert np.abs(flow - FLOW).max() <= error + 1e-5
+        assert np.array_equal(clip.times, TIMES)
+        assert (clip.n_pairs, clip.status, clip.reason) == (len(FLOW), "damaged", "ends early")
+
+
+@pytest.mark.parametrize("wanted", [slice(3, 12), slice(0, None, 5), np.array([17, 0, 9, 9]), np.array([], int)])
+def test_any_pairs_can_be_read(tmp_path: Path, wanted: np.ndarray | slice) -> None:
+    with FlowShard(write(tmp_path / "s.zarr.zip")) as shard:
+        clip = shard["b"]
+        assert np.array_equal(clip.pairs(wanted), clip.pairs(slice(None))[wanted])
+
+
+def test_a_clip_without_flow_says_why(tmp_path: Path) -> None:
+    with FlowShard(write(tmp_path / "s.zarr.zip")) as shard:
+        clip = shard["a"]
+        assert (clip.n_pairs, clip.status, len(clip.times)) == (0, "missing", 0)
+        with pytest.raises(StoreError, match="clip a: the clip has no video"):
+            clip.pairs(slice(None))
+
+
+def test_an_absent_clip_is_named(tmp_path: Path) -> None:
+    with FlowShard(write(tmp_path / "s.zarr.zip")) as shard, pytest.raises(StoreError, match=r"s\.zarr\.zip .*clip c"):
+        shard["c"]
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.99])
+def test_a_truncated_file_is_named_with_its_cure(tmp_path: Path, part: float) -> None:
+    path = write(tmp_path / "s.zarr.zip")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(part * len(content))])
+    with pytest.raises(StoreError, match=r"s\.zarr\.zip .*delete it"):
+        FlowShard(path)
+
+
+def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "s.zarr.zip")
+    content = bytearray(path.read_bytes())
+    chunk = content.index(b"b/flow/c/0/0/0/0") + 200
+    content[chunk : chunk + 8] = bytes(byte ^ 255 for byte in content[chunk : chunk + 8])
+    path.write_bytes(content)
+    with FlowShard(path) as shard, pytest.raises(StoreError, match=r"s\.zarr\.zip"):
+        shard["b"].pairs(slice(None))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"none\.zarr\.zip"):
+        FlowShard(tmp_path / "none.zarr.zip")
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="lost"), FlowWriter(tmp_path / "s.zarr.zip", "uint8", BOUND, {}) as writer:
+        writer.write("b", TIMES[:2], "ok", "", (FLOW[:1],))
+        raise RuntimeError("lost")
+    assert list(tmp_path.iterdir()) == []
