@@ -62,7 +62,8 @@ def _flow(method: Any, clip: DecodedClip, block: int, scale: float) -> Iterator[
         encoded = previous + method.encode(frames)
         flow = method.match(encoded[:-1], encoded[1:])
         previous = encoded[-1:]
-        size = tuple(max(1, round(side * scale)) for side in flow.shape[2:])
+        height, width = flow.shape[2:]
+        size = max(1, round(height * scale)), max(1, round(width * scale))
         yield resize(torch.from_numpy(flow), size).numpy()
 
 
