@@ -1,0 +1,1 @@
+"""Schemes: ways to go from features to class probabilities, and the one training that all of them share."""

@@ -1,0 +1,152 @@
+"""The training loop of every network: minibatches from memory, early stopping, the best weights kept."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import nll_loss
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, ReduceLROnPlateau
+
+from braid.errors import TrainingError
+from braid.schemes.batch import Batch
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One line of `history.csv`: an epoch of one part of a scheme.
+
+    Losses are mean cross entropies in nats, accuracies are in [0, 1]. Those of train are means over the epoch while the
+    weights move and dropout is on; those of val are taken after it.
+    """
+
+    part: str
+    epoch: int
+    train_loss: float
+    val_loss: float
+    train_accuracy: float
+    val_accuracy: float
+    learning_rate: float
+    kept: bool = False
+
+
+def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[str, Any]) -> list[Epoch]:
+    """Train `network` in place by cross entropy and leave it with the weights of its best epoch.
+
+    Parameters
+    ----------
+    network : module
+        ``network(features, present)`` returns log probabilities [B, C].
+    part : str
+        What errors and the history call it.
+    train, val : Batch
+        Items that lack every modality of the network are passed over.
+    settings : dict
+        Complete entry of the config.
+
+    Returns
+    -------
+    list of Epoch
+        One an epoch; `kept` marks the best one, whose weights stay: the first with the smallest ``val_loss`` or the
+        largest ``val_accuracy``, as ``monitor`` says.
+
+    Raises
+    ------
+    TrainingError
+        If no item can be used, or the loss is not finite.
+    """
+    train, val = train.usable(), val.usable()
+    if len(train) < 2:
+        raise TrainingError(f"{part} needs two training items that have it, got {len(train)}; look at problems.tsv.")
+    if not len(val):
+        raise TrainingError(
+            f"No validation item has {part}, so that training would not know when to stop; put such items into `val`."
+        )
+    optimiser = _optimiser(network, settings)
+    advance = _schedule(optimiser, settings)
+    history: list[Epoch] = []
+    best, best_score, best_weights = 0, -math.inf, copy.deepcopy(network.state_dict())
+    for epoch in range(settings["epochs"]):
+        rate = optimiser.param_groups[0]["lr"]
+        train_loss, train_accuracy = _train_epoch(network, train, optimiser, settings["batch_size"])
+        val_loss, val_accuracy = score(network, val)
+        if not math.isfinite(train_loss + val_loss):
+            raise TrainingError(
+                f"The loss of {part} is not finite in epoch {epoch + 1}; lower `learning_rate`, now {rate:g}."
+            )
+        history.append(Epoch(part, epoch + 1, train_loss, val_loss, train_accuracy, val_accuracy, rate))
+        merit = val_accuracy if settings["monitor"] == "val_accuracy" else -val_loss
+        if merit > best_score:
+            best, best_score, best_weights = epoch, merit, copy.deepcopy(network.state_dict())
+        if epoch - best >= settings["patience"]:
+            break
+        advance(val_loss)
+    network.load_state_dict(best_weights)
+    network.eval()
+    history[best] = Epoch(**{**vars(history[best]), "kept": True})
+    return history
+
+
+@torch.no_grad()
+def score(network: nn.Module, batch: Batch) -> tuple[float, float]:
+    """Return mean cross entropy in nats and accuracy of `network` in evaluation mode."""
+    network.eval()
+    log_p = network(batch.features, batch.present)
+    return nll_loss(log_p, batch.labels).item(), _n_correct(log_p, batch.labels).item() / len(batch)
+
+
+def _train_epoch(
+    network: nn.Module, train: Batch, optimiser: torch.optim.Optimizer, batch_size: int
+) -> tuple[float, float]:
+    network.train()
+    loss_sum = torch.zeros(())
+    n_correct = torch.zeros((), dtype=torch.int64)
+    for batch in train.shuffled(batch_size):
+        log_p = network(batch.features, batch.present)
+        loss = nll_loss(log_p, batch.labels)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        loss_sum += loss.detach() * len(batch)
+        n_correct += _n_correct(log_p, batch.labels)
+    return loss_sum.item() / len(train), n_correct.item() / len(train)
+
+
+def _n_correct(log_p: Tensor, labels: Tensor) -> Tensor:
+    return (log_p.argmax(dim=1) == labels).sum()
+
+
+def _optimiser(network: nn.Module, settings: dict[str, Any]) -> torch.optim.Optimizer:
+    rates = {"lr": settings["learning_rate"], "weight_decay": settings["weight_decay"]}
+    match settings["optimizer"]:
+        case "adamw":
+            return torch.optim.AdamW(network.parameters(), **rates, fused=True)
+        case "adam":
+            return torch.optim.Adam(network.parameters(), **rates, fused=True)
+        case "sgd":
+            return torch.optim.SGD(network.parameters(), **rates, momentum=settings["momentum"], fused=True)
+        case other:
+            raise ValueError(f"optimizer must be adamw, adam or sgd, got {other!r}")
+
+
+def _schedule(optimiser: torch.optim.Optimizer, settings: dict[str, Any]) -> Callable[[float], None]:
+    """Return what is called with ``val_loss`` after each epoch."""
+    match settings["schedule"]:
+        case "cosine_warm_restarts":
+            restarts: LRScheduler = CosineAnnealingWarmRestarts(
+                optimiser, settings["restart_epochs"], settings["restart_factor"]
+            )
+            return lambda val_loss: restarts.step()
+        case "reduce_on_plateau":
+            return ReduceLROnPlateau(
+                optimiser, factor=settings["plateau_factor"], patience=settings["plateau_patience"]
+            ).step
+        case "constant":
+            return lambda val_loss: None
+        case other:
+            raise ValueError(f"schedule must be cosine_warm_restarts, reduce_on_plateau or constant, got {other!r}")

@@ -1,0 +1,17 @@
+"""The schemes that a config can name; importing this costs nothing."""
+
+from __future__ import annotations
+
+from braid.registry import Entry
+
+VERSION = 1
+"""Raised when the training that all schemes share gives other numbers."""
+
+REGISTRY: dict[str, Entry] = {
+    "single": Entry("braid.schemes.networks:Single", 1),
+    "early": Entry("braid.schemes.networks:Early", 1),
+    "intermediate": Entry("braid.schemes.networks:Intermediate", 1),
+    "weighted": Entry("braid.schemes.networks:Weighted", 1),
+    "late": Entry("braid.schemes.late:Late", 1),
+    "double": Entry("braid.schemes.late:Double", 1),
+}
