@@ -1,6 +1,8 @@
 """Functions that rules use: the config, the index of the manifest, and what each job depends on."""
 
 import os
+import shlex
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -11,6 +13,9 @@ from braid.errors import BraidError, ConfigError
 
 # Spinning OpenMP threads cost 10 to 20 times the work itself when jobs share cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Snakemake writes this path as it is into shell commands, which a space in the folder's name would break.
+sys.executable = shlex.quote(sys.executable)
 
 try:
     CONFIG = configs.load(config)

@@ -1,0 +1,104 @@
+"""The house: the lock agrees with the project, nothing names a host, imports that each job repeats stay light."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import braid
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+LOCKS = ("requirements.txt", "bootstrap.txt")
+HEAVY = {"torch", "torchvision", "torchaudio", "cv2", "av", "decord", "sklearn", "scipy", "matplotlib", "timm"}
+LIGHT = (
+    "braid.config",
+    "braid.index",
+    "braid.manifest",
+    "braid.media",
+    "braid.metrics",
+    "braid.extractors.registry",
+    "braid.flow.registry",
+    "braid.schemes.registry",
+    "braid.report",
+    "braid.weights",
+)
+
+
+def tracked() -> list[Path]:
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    return [path for name in names.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def locked(name: str) -> dict[str, tuple[str, frozenset[str]]]:
+    """Return version and hashes of each package that a lock file pins."""
+    text = (ROOT / "envs" / name).read_text(encoding="utf-8")
+    pins = re.findall(r"^([\w.-]+)==(\S+)((?:.*\\\n.*--hash=\S+)+)", text, re.MULTILINE)
+    return {package: (version, frozenset(re.findall(r"--hash=(\S+)", hashes))) for package, version, hashes in pins}
+
+
+def required() -> list[Requirement]:
+    groups = [line for group in PROJECT["dependency-groups"].values() for line in group if isinstance(line, str)]
+    return [Requirement(line) for line in PROJECT["project"]["dependencies"] + groups]
+
+
+@pytest.mark.parametrize("requirement", required(), ids=lambda requirement: requirement.name)
+def test_the_lock_holds_what_the_project_asks_for(requirement):
+    version, hashes = locked("requirements.txt")[canonicalize_name(requirement.name)]
+    assert requirement.specifier.contains(version)
+    assert hashes
+
+
+def test_both_locks_pin_the_same_versions_and_files():
+    assert locked("bootstrap.txt").items() <= locked("requirements.txt").items()
+    assert locked("bootstrap.txt").keys() == {"setuptools", "uv"}
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_pins_and_hashes_only(name):
+    for line in (ROOT / "envs" / name).read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(r"[\w.-]+==\S+( ; .*)? \\|    --hash=sha256:[0-9a-f]{64}( \\)?", line), line
+
+
+def test_no_file_names_a_package_registry():
+    hosts = re.compile(rb"pypi[.](org|io)|pythonhosted[.]org|npmjs[.](org|com)|deb[.]debian[.]org|anaconda[.](org|com)")
+    assert [path for path in tracked() if hosts.search(path.read_bytes())] == []
+
+
+def test_files_are_small():
+    assert {str(path): size for path in tracked() if (size := path.stat().st_size) > 2**21} == {}
+
+
+def test_one_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert {PROJECT["project"]["version"], citation["version"], newest[1]} == {braid.__version__}
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_each_job_imports_is_light(module):
+    code = f"import sys, {module}; print(*sys.modules)"
+    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
+    assert HEAVY & set(imported.split()) == set()
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("workflow/scripts/*.py")), ids=lambda path: path.stem)
+def test_scripts_are_thin(script):
+    assert len(script.read_text(encoding="utf-8").splitlines()) <= 40
+
+
+def test_the_readme_shows_the_graph_of_the_rules():
+    """`make dag` writes it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.search(r"^<!-- rule graph -->\n```mermaid\n(.*?)```\n<!-- end of rule graph -->$", readme, re.M | re.S)
+    assert shown is not None, "README.md has no `<!-- rule graph -->` … `<!-- end of rule graph -->`"
+    command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js"]
+    graph = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
+    assert shown[1] == graph

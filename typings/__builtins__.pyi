@@ -1,0 +1,5 @@
+"""What Snakemake hands to workflow/scripts, for pyright."""
+
+from typing import Any
+
+snakemake: Any
