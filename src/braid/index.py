@@ -1,0 +1,279 @@
+"""The index of a manifest: what each job may know of it without reading it, and the digests that decide what reruns.
+
+`items-….arrow` holds the rows sorted by shard and item, so that a job reads one slice of it; `index.json` holds the
+rest and names that file, so that replacing `index.json` moves from one state to the next at once. The file of the
+state before stays for jobs that are under way.
+
+The digest of a shard stands for the rows that its cached file was computed from. It must differ whenever the file may
+lack a row of the manifest, and must stay when rows were only removed, for then the file holds all that is asked of it:
+
+- A shard seen for the first time has the plain digest, that of its rows alone, so that an index that is lost and made
+  anew reruns nothing.
+- A shard that lost rows keeps its digest. From then on it is no plain digest, since the rows are fewer.
+- A shard with new or changed rows takes the plain digest of the rows, but where the digest was no longer plain it
+  takes one of the rows and the digest before: a row that left and comes back may be absent from the file that was
+  computed in between, so that no digest of the past may return.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from braid import manifest
+from braid.errors import ManifestError
+from braid.files import digest, whole, write_text
+
+FORMAT = 1
+_SETTLED_NS = 2_000_000_000
+"""A modification time younger than this may hide a second edit, since file systems count time in steps."""
+
+_COLUMNS = {"clips": ["clip", "bytes", "sha256"], "items": ["item", "clip", "start_seconds", "end_seconds"]}
+"""What the digests of a shard cover."""
+
+
+class Lineage(NamedTuple):
+    """The digest of a shard's cached file, and the plain digest of the rows that the manifest has now."""
+
+    digest: str
+    plain: str
+
+    def follow(self, plain: str, shrunk: bool) -> Lineage:
+        """Return the lineage after the rows became those of `plain`; `shrunk` says that they are fewer and all old."""
+        if plain == self.plain:
+            return self
+        if shrunk:
+            return Lineage(self.digest, plain)
+        if self.digest == self.plain:
+            return Lineage(plain, plain)
+        return Lineage(digest([self.digest, plain]), plain)
+
+
+class Shard(NamedTuple):
+    """Where the rows of a shard are, and its lineages. A shard that left the manifest stays known, with length 0."""
+
+    offset: int
+    length: int
+    clips: Lineage
+    items: Lineage
+
+
+@dataclass(frozen=True)
+class Index:
+    """A manifest as jobs see it.
+
+    Attributes
+    ----------
+    folder : Path
+        Where the index is kept.
+    root : Path
+        Folder of the manifest, which its paths are relative to.
+    shards, folds, classes : list of str
+        Names; `classes` are the labels of all items that a fold uses, sorted, so that position is class number.
+    """
+
+    folder: Path
+    root: Path
+    shards: list[str]
+    folds: list[str]
+    classes: list[str]
+    _state: dict[str, Any]
+
+    def clips_digest(self, shard: str) -> str:
+        """Return what stands for the clips that the cached file of `shard` was decoded from."""
+        return self._shard(shard).clips.digest
+
+    def items_digest(self, shard: str) -> str:
+        """Return what stands for the items and windows that a feature file of `shard` was computed for."""
+        return self._shard(shard).items.digest
+
+    def fold_digest(self, fold: str) -> str:
+        """Return what stands for items, labels, groups and splits that training in `fold` sees."""
+        return self._state["folds"][fold]
+
+    def items(self, shard: str | None = None) -> pl.DataFrame:
+        """Return the items, of one shard where it is named, with the columns of `braid.manifest.parse`.
+
+        Rows are sorted by shard and item, whatever the order of the manifest.
+        """
+        rows = pl.scan_ipc(self.folder / self._state["items"])
+        if shard is not None:
+            rows = rows.slice(*self._shard(shard)[:2])
+        return rows.collect()
+
+    def clips(self, shard: str) -> pl.DataFrame:
+        """Return the clips of a shard, one row each, sorted by key: clip, video, audio, bytes, sha256.
+
+        `video` and `audio` are absolute paths, or empty where the clip has none.
+        """
+        clips = self.items(shard).select("clip", "video", "audio", "bytes", "sha256").unique("clip").sort("clip")
+
+        def absolute(stream: str) -> pl.Series:
+            paths = [os.path.normpath(self.root / path) if path else "" for path in clips[stream]]
+            return pl.Series(stream, paths, pl.String)
+
+        return clips.with_columns(absolute("video"), absolute("audio"))
+
+    def _shard(self, name: str) -> Shard:
+        offset, length, clips, items = self._state["shards"][name]
+        return Shard(offset, length, Lineage(*clips), Lineage(*items))
+
+
+def load(folder: str | Path) -> Index:
+    """Return the index in `folder` without reading the manifest; ManifestError where there is none."""
+    folder = Path(folder)
+    try:
+        state = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ManifestError(f"There is no index in {folder}; start the workflow, which makes it.") from None
+    if state["format"] != FORMAT:
+        raise ManifestError(f"The index in {folder} has format {state['format']}, not {FORMAT}; delete the folder.")
+    return _index(folder, state)
+
+
+def update(path: str | Path, folder: str | Path) -> Index:
+    """Return the index of the manifest at `path`, made or brought up to date in `folder`.
+
+    The result depends on the manifest and the index before alone. Where size and modification time of the manifest
+    are those of the index, or else its content is, nothing is checked again. Otherwise all rows are checked, and
+    the files of new and changed clips are looked for.
+
+    Raises
+    ------
+    ManifestError
+        From `braid.manifest.parse`, or because files of new or changed clips do not exist.
+    """
+    path, folder = Path(path), Path(folder)
+    before = load(folder)._state if (folder / "index.json").exists() else None
+    status = manifest.stat(path)
+    settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
+    source = {
+        "path": os.path.relpath(path, folder),
+        "bytes": status.st_size,
+        "mtime_ns": status.st_mtime_ns if settled else None,
+    }
+    if before and settled and source.items() <= before["manifest"].items():
+        return _index(folder, before)
+    data = path.read_bytes()
+    source["content"] = hashlib.blake2b(data, digest_size=16).hexdigest()
+    if before and source["content"] == before["manifest"]["content"]:
+        after = before | {"manifest": source}
+    else:
+        after = _advance(manifest.parse(data, path), path, folder, before) | {"manifest": source}
+    write_text(folder / "index.json", json.dumps(after))
+    if before and before["items_before"] not in (None, after["items"], after["items_before"]):
+        (folder / before["items_before"]).unlink(missing_ok=True)
+    return _index(folder, after)
+
+
+def _index(folder: Path, state: dict[str, Any]) -> Index:
+    source = os.path.normpath(Path.cwd() / folder / state["manifest"]["path"])
+    shards = sorted(name for name, (_, length, *_) in state["shards"].items() if length)
+    return Index(folder, Path(source).parent, shards, list(state["folds"]), state["classes"], state)
+
+
+def _advance(items: pl.DataFrame, path: Path, folder: Path, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Write the rows and return the state that follows `before`, save for what describes the manifest's file."""
+    items = items.sort("shard", "item")
+    old = pl.read_ipc(folder / before["items"]) if before else items.clear()
+    known = {name: Shard(*shard) for name, shard in before["shards"].items()} if before else {}
+    _check_files(items, old, path)
+    clips = _lineages(items, old, {name: Lineage(*shard.clips) for name, shard in known.items()}, "clips")
+    rows = _lineages(items, old, {name: Lineage(*shard.items) for name, shard in known.items()}, "items")
+    lengths = dict(items.group_by("shard", maintain_order=True).len().iter_rows())
+    offsets = np.cumsum([0, *lengths.values()]).tolist()
+    shards = {
+        name: Shard(offset, length, clips[name], rows[name])
+        for offset, (name, length) in zip(offsets, lengths.items(), strict=False)
+    }
+    gone = {name: shard._replace(offset=0, length=0) for name, shard in known.items() if name not in shards}
+    used = items.filter(pl.any_horizontal(pl.col("^split_.*$").is_not_null()))
+    classes = used["label"].drop_nulls().unique().sort().to_list()
+    folds = _fold_digests(items, classes)
+    name = f"items-{digest([before and before['items'], clips, rows, folds])}.arrow"
+    with whole(folder / name) as beside:
+        # Small batches keep what a job reads near the slice that it asks for.
+        items.write_ipc(beside, compression="uncompressed", record_batch_size=16_384)
+    return {
+        "format": FORMAT,
+        "items": name,
+        "items_before": before and before["items"],
+        "classes": classes,
+        "folds": folds,
+        "shards": shards | gone,
+    }
+
+
+def _check_files(items: pl.DataFrame, old: pl.DataFrame, path: Path) -> None:
+    """Raise unless the files of all clips that are new or changed since `old` exist."""
+    seen = _signatures(old, _COLUMNS["clips"]).unique()
+    new = items.filter(~_signatures(items, _COLUMNS["clips"]).is_in(seen.implode())).unique("clip")
+    missing = manifest.missing_files(new, path.parent).sort("item")
+    if missing.height:
+        named = "".join(
+            f"\n  {row['missing']!r} of item {row['item']!r}" for row in missing.head(10).iter_rows(named=True)
+        )
+        raise ManifestError(
+            f"{path} names {missing.height} files that do not exist in or below {path.parent}; put them there, mend the"
+            f" columns video and audio, or remove the rows:{named}"
+        )
+
+
+def _lineages(items: pl.DataFrame, old: pl.DataFrame, before: dict[str, Lineage], kind: str) -> dict[str, Lineage]:
+    """Return the lineage of each shard for one kind of `_COLUMNS`, after the rows of `old` became `items`."""
+    rows, rows_before = (_signed(frame, _COLUMNS[kind]) for frame in (items, old))
+    joined = rows.group_by("shard", maintain_order=True).agg(pl.col("signature").str.join(""))
+    plain = {shard: _hash(text) for shard, text in joined.iter_rows()}
+    changed = [shard for shard in plain if shard in before and before[shard].plain != plain[shard]]
+    in_changed = pl.col("shard").is_in(changed)
+    added = rows.filter(in_changed).join(rows_before, on=["shard", "signature"], how="anti")
+    grown = set(added["shard"])
+    return {
+        shard: before[shard].follow(text, shard not in grown) if shard in before else Lineage(text, text)
+        for shard, text in plain.items()
+    }
+
+
+def _fold_digests(items: pl.DataFrame, classes: list[str]) -> dict[str, str]:
+    """Return the digest of each fold, which a new class changes in all folds, since it adds an output to networks."""
+    digests = {}
+    items = items.sort("item")
+    for fold in manifest.folds(items):
+        used = items.filter(pl.col(f"split_{fold}").is_not_null())
+        digests[fold] = digest(
+            [classes, _hash("".join(_signatures(used, ["item", "label", "group", f"split_{fold}"]).to_list()))]
+        )
+    return digests
+
+
+def _signed(items: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Return the distinct shard and signature of all rows, sorted."""
+    return pl.DataFrame([items["shard"], _signatures(items, columns)]).unique().sort("shard", "signature")
+
+
+def _signatures(items: pl.DataFrame, columns: list[str]) -> pl.Series:
+    """Return a string a row that stands for its fields: each with its length in front, so that no two rows share one.
+
+    Numbers of seconds stand as the integers that their bits make, for decimal spellings differ between versions.
+    """
+    fields = []
+    for column in columns:
+        values = items[column]
+        if values.dtype == pl.Float64:
+            bits = (values.fill_null(0.0) + 0.0).to_numpy().view(np.uint64)
+            values = pl.select(pl.when(values.is_not_null()).then(pl.Series(column, bits))).to_series()
+        text = values.cast(pl.String)
+        fields.append(pl.concat_str(text.str.len_bytes(), pl.lit(":"), text, pl.lit(",")).fill_null("-,"))
+    return items.select(pl.concat_str(fields).alias("signature")).to_series()
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

@@ -1,0 +1,336 @@
+"""The manifest `clips.tsv`: one row an item, read, checked and written as workflow/schemas/manifest.yaml says.
+
+Checks run on whole columns, so that a million rows take seconds, and report several problems at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from braid import SCHEMAS, table
+from braid.errors import ManifestError
+from braid.files import whole
+
+REPORTED = 10
+"""How many problems one error lists."""
+
+LABELLED = ("train", "val", "test")
+"""The splits whose items have a label, and which a group must not straddle."""
+
+_DTYPES = {"string": pl.String, "number": pl.Float64, "integer": pl.Int64}
+_LINE = "line of the file"
+
+
+class Problems:
+    """Collects what is wrong in a manifest, row by row, and raises it all at once.
+
+    `names` maps columns to what the file calls them, where that differs.
+    """
+
+    def __init__(self, source: object, names: dict[str, str]) -> None:
+        self._source = source
+        self._names = names
+        self._first: list[tuple[int, str]] = []
+        self._count = 0
+
+    def add(self, rows: pl.DataFrame, column: str, sentence: Callable[[dict[str, Any]], str]) -> None:
+        """Note `rows`, which have the column of line numbers, as wrong in `column`; `sentence` says why, row by row."""
+        self._count += rows.height
+        column = self._names.get(column, column)
+        for row in rows.head(REPORTED).iter_rows(named=True):
+            self._first.append((row[_LINE], f"row {row[_LINE]}, column {column}: {sentence(row)}"))
+
+    def raise_any(self) -> None:
+        """Raise ManifestError with the first problems in the order of the file, if there are any."""
+        if not self._count:
+            return
+        sentences = [sentence for _, sentence in sorted(self._first)[:REPORTED]]
+        if self._count == 1:
+            raise ManifestError(f"{self._source}, {sentences[0]}")
+        rest = [f"and {self._count - len(sentences)} more."] if self._count > len(sentences) else []
+        raise ManifestError("\n  ".join([f"{self._source} has {self._count} problems:", *sentences, *rest]))
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a row."""
+    return yaml.safe_load((SCHEMAS / "manifest.yaml").read_text(encoding="utf-8"))
+
+
+def read(path: str | Path) -> pl.DataFrame:
+    """Return the manifest at `path`, checked, with all columns of the schema; see `parse`."""
+    path = Path(path)
+    stat(path)
+    return parse(path.read_bytes(), path)
+
+
+def stat(path: Path) -> os.stat_result:
+    """Return the status of the manifest's file; ManifestError where there is none."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        raise ManifestError(f"There is no manifest {path}; write one with `braid index`, or mend `manifest`.") from None
+
+
+def parse(data: bytes, path: Path) -> pl.DataFrame:
+    """Return the items in `data`, the content of the manifest `path`, in the order of the file.
+
+    Returns
+    -------
+    polars.DataFrame
+        item, clip, video, audio (str), start_seconds, end_seconds (float64 or null, seconds), label (str or null),
+        split_1 … split_K (str or null), group (str; the clip's key where the file says none), shard (str),
+        bytes (int64 or null), sha256 (str or null). `clip` is the key of the clip: 16 hexadecimal digits.
+
+    Raises
+    ------
+    ManifestError
+        With row, column, value and cure of up to `REPORTED` problems. Whether the files exist is not checked here.
+    """
+    _check_columns(data, path)
+    parsed = table.parse(data, "\t", path)
+    problems = Problems(path, {"split_1": "split"} if "split" in parsed.fields.columns else {})
+    if parsed.fields.is_empty():
+        raise ManifestError(f"{path} names no items; add a row for each.")
+    items = _typed(parsed.fields.with_columns(pl.Series(_LINE, parsed.lines)), problems)
+    problems.raise_any()
+    items = _completed(items)
+    _check_rows(items, problems)
+    problems.raise_any()
+    return items.drop(_LINE)
+
+
+def write(items: pl.DataFrame, path: str | Path) -> None:
+    """Write `items`, with the columns that `read` returns, as a manifest; columns without a value are left out."""
+    splits = folds(items)
+    names = {f"split_{fold}": "split" if len(splits) == 1 else f"split_{fold}" for fold in splits}
+    items = items.with_columns(group=pl.when(pl.col("group") != pl.col("clip")).then("group")).rename(names)
+    order = [name for column in schema()["properties"] for name in (names.values() if column == "split" else [column])]
+    needed = {*schema()["required"], *names.values()}
+    kept = [name for name in order if name in needed or items[name].null_count() < items.height]
+    # Polars quotes empty strings, to tell them from null; a manifest has no such difference.
+    text = pl.col(pl.String).replace("", None)
+    with whole(path) as beside:
+        items.select(kept).with_columns(text).write_csv(beside, separator="\t")
+
+
+def folds(items: pl.DataFrame) -> list[str]:
+    """Return the names of the folds, "1" to "K", of a manifest that `read` returned."""
+    return [column.removeprefix("split_") for column in items.columns if column.startswith("split_")]
+
+
+def clip_keys(items: pl.DataFrame) -> pl.Series:
+    """Return the key of each row's clip: 16 hexadecimal digits of the BLAKE2b of `video`, a zero byte, `audio`."""
+    paths = (items["video"] + "\0" + items["audio"]).to_list()
+    return pl.Series("clip", [hashlib.blake2b(path.encode(), digest_size=8).hexdigest() for path in paths], pl.String)
+
+
+def missing_files(clips: pl.DataFrame, root: Path) -> pl.DataFrame:
+    """Return the rows of `clips` (video, audio) with a file that does not exist, with its path in `missing`.
+
+    Folders are listed once each, which a network file system answers far sooner than a question a file.
+    """
+    streams = [
+        clips.with_columns(missing=pl.col(stream)).filter(pl.col("missing") != "") for stream in ("video", "audio")
+    ]
+    named = pl.concat([streams[0], streams[1].filter(pl.col("audio") != pl.col("video"))])
+    present: dict[str, set[str]] = {}
+
+    def exists(path: str) -> bool:
+        folder, name = os.path.split(path)
+        if folder not in present:
+            present[folder] = _files_in(root / folder)
+        # A file system may take other spellings of a name, by case or Unicode form, than it lists.
+        return name in present[folder] or (root / path).is_file()
+
+    return named.filter(pl.Series([not exists(path) for path in named["missing"].to_list()], dtype=pl.Boolean))
+
+
+def _files_in(folder: Path) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()
+
+
+def _check_columns(data: bytes, path: Path) -> None:
+    """Raise unless the first line names the columns that the schema asks for, and no others."""
+    names = table.header(data, "\t", path)
+    separator = table.separator_of(data)
+    if separator != "\t":
+        raise ManifestError(
+            f"{path} separates its columns by {table.describe(separator)}, a manifest by tabs; `braid index csv {path}"
+            " -o clips.tsv` converts any table."
+        )
+    known = schema()["properties"]
+    for name in names:
+        if name not in known and not _is_split(name):
+            near = difflib.get_close_matches(name, known, n=1)
+            cure = f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}, split_1 … split_K."
+            raise ManifestError(f"{path}, row 1: there is no column {name!r} in a manifest; {cure}")
+        if names.count(name) > 1:
+            raise ManifestError(f"{path}, row 1: the column {name} is there {names.count(name)} times; keep one.")
+    missing = [name for name in schema()["required"] if name not in names]
+    if missing:
+        raise ManifestError(f"{path}, row 1: the column {missing[0]} is missing; add it, with empty fields if need be.")
+    splits = [name for name in names if _is_split(name)]
+    if ("split" in names) == bool(splits):
+        raise ManifestError(f"{path}, row 1: a manifest has either one column split or the columns split_1 … split_K.")
+    absent = {f"split_{fold}" for fold in range(1, len(splits) + 1)} - set(splits)
+    if absent:
+        raise ManifestError(
+            f"{path}, row 1: {len(splits)} split columns, but none is {min(absent)}; number them from 1."
+        )
+
+
+def _is_split(name: str) -> bool:
+    return any(re.search(pattern, name) for pattern in schema()["patternProperties"])
+
+
+def _field(column: str) -> dict[str, Any]:
+    """Return the schema of the fields of a column."""
+    return schema()["properties"]["split" if _is_split(column) else column]
+
+
+def _typed(items: pl.DataFrame, problems: Problems) -> pl.DataFrame:
+    """Return `items` with numbers as numbers and, where the schema allows null, empty fields as null."""
+    typed = []
+    for name in items.drop(_LINE).columns:
+        field = _field(name)
+        kind = field["type"] if isinstance(field["type"], str) else field["type"][0]
+        text = pl.col(name) if kind == field["type"] else pl.col(name).replace("", None)
+        value = text.cast(_DTYPES[kind], strict=False)
+        typed.append(value)
+        for bad, sentence in _rules(field, kind, text, value):
+            problems.add(items.filter(bad), name, lambda row, name=name, sentence=sentence: f"{row[name]!r} {sentence}")
+    return items.with_columns(typed)
+
+
+def _rules(field: dict[str, Any], kind: str, text: pl.Expr, value: pl.Expr) -> Iterator[tuple[pl.Expr, str]]:
+    """Yield what the schema of a column forbids, as an expression that finds it and the end of a sentence about it."""
+    if kind == "string":
+        if "minLength" in field:
+            yield text == "", "is empty; every row needs one."
+        if "enum" in field:
+            choices = [choice for choice in field["enum"] if choice is not None]
+            yield ~text.is_in(choices), f"is none of {', '.join(choices)}."
+        if "pattern" in field:
+            yield (text != "") & ~text.str.contains(field["pattern"]), f"does not match {field['pattern']}."
+    else:
+        yield text.is_not_null() & value.is_null(), f"is not {'a number' if kind == 'number' else 'a whole number'}."
+        yield value < field["minimum"], f"is less than {field['minimum']}."
+        if kind == "number":
+            yield ~value.is_finite(), "is not finite."
+
+
+def _completed(items: pl.DataFrame) -> pl.DataFrame:
+    """Return `items` with every column of the schema, the key of the clip, and `split` named as fold 1."""
+    if "split" in items.columns:
+        items = items.rename({"split": "split_1"})
+    splits = [f"split_{fold}" for fold in range(1, len(folds(items)) + 1)]
+    absent = [
+        pl.lit(None, _DTYPES[_field(name)["type"][0]]).alias(name)
+        for name in schema()["properties"]
+        if name != "split" and name not in items.columns
+    ]
+    items = items.with_columns(*absent, clip_keys(items)).with_columns(pl.coalesce("group", "clip").alias("group"))
+    order = ["item", "clip", "video", "audio", "start_seconds", "end_seconds", "label", *splits]
+    return items.select(*order, "group", "shard", "bytes", "sha256", _LINE)
+
+
+def _check_rows(items: pl.DataFrame, problems: Problems) -> None:
+    """Note what the fields of a row, and the rows among themselves, contradict."""
+    start = pl.col("start_seconds").fill_null(0)
+    problems.add(
+        items.filter((pl.col("video") == "") & (pl.col("audio") == "")),
+        "video",
+        lambda row: f"item {row['item']!r} has neither video nor audio; name a file in one of them.",
+    )
+    problems.add(
+        items.filter(pl.col("end_seconds") <= start),
+        "end_seconds",
+        lambda row: f"the item ends at {row['end_seconds']} s, not after its start at {row['start_seconds'] or 0.0} s.",
+    )
+    _check_unique(items, problems)
+    _check_labels(items, problems)
+    _check_clips(items, problems)
+    _check_straddling(items, problems)
+
+
+def _check_unique(items: pl.DataFrame, problems: Problems) -> None:
+    repeated = items.filter(pl.col("item").is_duplicated()).with_columns(first=pl.col(_LINE).min().over("item"))
+    problems.add(
+        repeated.filter(pl.col(_LINE) != pl.col("first")),
+        "item",
+        lambda row: f"{row['item']!r} is also the item of row {row['first']}; give each item a name of its own.",
+    )
+
+
+def _check_labels(items: pl.DataFrame, problems: Problems) -> None:
+    for column in [f"split_{fold}" for fold in folds(items)]:
+        problems.add(
+            items.filter(pl.col(column).is_in(LABELLED) & pl.col("label").is_null()),
+            "label",
+            lambda row, column=column: f"it is empty in a {row[column]} row; label the item or put it in predict.",
+        )
+        problems.add(
+            items.filter((pl.col(column) == "predict") & pl.col("label").is_not_null()),
+            "label",
+            lambda row: f"{row['label']!r} is the label of a predict row; empty it or put the item in another split.",
+        )
+
+
+def _check_clips(items: pl.DataFrame, problems: Problems) -> None:
+    """Note the rows of a clip that disagree with its first row about the clip."""
+    together = items.filter(pl.col("clip").is_duplicated())
+    for column in ("group", "shard", "bytes", "sha256"):
+        first = together.with_columns(pl.col(_LINE, column).first().over("clip").name.prefix("first "))
+        problems.add(
+            first.filter(~pl.col(column).eq_missing(pl.col(f"first {column}"))),
+            column,
+            lambda row, column=column: (
+                f"{row[column]!r}, but row {row[f'first {_LINE}']} of the same clip says {row[f'first {column}']!r};"
+                " all items of a clip have the same."
+            ),
+        )
+
+
+def _check_straddling(items: pl.DataFrame, problems: Problems) -> None:
+    """Note groups that are in more than one of train, val and test of a fold."""
+    shared = items.filter(pl.col("group").is_duplicated())
+    for fold in folds(items):
+        split = f"split_{fold}"
+        firsts = (
+            shared.filter(pl.col(split).is_in(LABELLED)).group_by("group", split).agg(pl.all().sort_by(_LINE).first())
+        )
+        straddling = (
+            firsts.sort(_LINE)
+            .with_columns(place=pl.format("{} (row {})", split, _LINE))
+            .group_by("group", maintain_order=True)
+            .agg(pl.col("place"), pl.col(_LINE, "clip", "video", "audio").last())
+            .filter(pl.col("place").list.len() > 1)
+        )
+        problems.add(
+            straddling,
+            split,
+            lambda row: (
+                f"{_named_group(row)} is in {' and '.join(row['place'])}, so that what is learnt from one is tested on"
+                " the other; put all of it in one split."
+            ),
+        )
+
+
+def _named_group(row: dict[str, Any]) -> str:
+    alone = row["group"] == row["clip"]
+    return f"the clip {row['video'] or row['audio']!r}" if alone else f"the group {row['group']!r}"
