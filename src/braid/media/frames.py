@@ -1,0 +1,198 @@
+"""The frames of a file, in order: upright, scaled, RGB, each with its time, by decord or by PyAV.
+
+Letters: T frames, H and W pixels of the upright and scaled frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import av
+import decord
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+
+from braid.errors import MediaError
+from braid.media.container import Tally, best_stream, decode, open_media
+from braid.media.probe import Facts, VideoFacts
+
+INTERPOLATION = "BILINEAR"
+"""Both decoders scale by swscale's bilinear filter, which averages over the pixels that it drops; it is decord's only one."""
+SAME_PICTURE = 1.0
+"""Mean difference in grey levels up to which two decoders gave the same picture. Native frames are identical,
+scaled ones differ by 0.1 to 0.6 (two generations of swscale), a wrong size, turn or 10-bit conversion by more than 3."""
+
+decord.logging.set_level(decord.logging.ERROR)
+
+
+def upright_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Return (width, height) of stored frames: `short_side` pixels on the shorter side, an even number on the longer.
+
+    Frames whose shorter side is not longer than `short_side` keep their size, and so do all with `short_side` 0.
+    """
+    shorter, longer = sorted((width, height))
+    if short_side == 0 or shorter <= short_side:
+        return width, height
+    even = 2 * round(longer * short_side / shorter / 2)
+    return (short_side, even) if width <= height else (even, short_side)
+
+
+def turn(frame: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
+    """Return a frame [H, W, 3] as it is to be shown.
+
+    Parameters
+    ----------
+    frame : np.ndarray
+        As coded.
+    matrix : tuple of int
+        (a, b, c, d) of the display matrix: x' = a x + c y and y' = b x + d y. It is taken to the nearest quarter turn,
+        mirrored or not.
+    """
+    a, b, c, d = matrix
+    if abs(b) > abs(a):  # x' depends on y
+        frame, a, d = frame.transpose(1, 0, 2), c, b
+    return frame[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+
+
+def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
+    """Return (a, b, c, d) of a frame's display matrix in 16.16 fixed point; the identity where it has none."""
+    for data in frame.side_data.keys():
+        if data.type.name == "DISPLAYMATRIX":
+            a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+            return a, b, c, d
+    return 1, 0, 0, 1
+
+
+@dataclass
+class PyavFrames:
+    """Frames by PyAV: any codec and container, packets that are damaged skipped and counted.
+
+    After iteration the counts say how it went.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    short_side : int
+        See `upright_size`.
+    n_timed : int
+        Frames without a usable time of their own, placed one frame duration after the one before.
+    tally : Tally
+        Damage met.
+    """
+
+    path: str
+    short_side: int
+    n_timed: int = 0
+    tally: Tally = field(default_factory=Tally)
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield (seconds, uint8 [H, W, 3]); all frames have the size of the first."""
+        with open_media(self.path) as container:
+            stream = best_stream(container, "video")
+            assert isinstance(stream, av.VideoStream)
+            stream.codec_context.thread_count = 1
+            step = 1 / float(stream.average_rate or 25)
+            last: float | None = None
+            picture = None
+            for frame in decode(container, stream, self.tally):
+                assert isinstance(frame, VideoFrame)
+                seconds = frame.time
+                if seconds is None or (last is not None and seconds <= last):
+                    self.n_timed += 1
+                    seconds = 0.0 if last is None else last + step
+                last = seconds
+                if picture is None:
+                    picture = _Picture(frame, self.short_side)
+                yield seconds, picture.of(frame)
+
+
+class _Picture:
+    """Frames as RGB arrays of one size, decided by the first."""
+
+    def __init__(self, first: VideoFrame, short_side: int) -> None:
+        self._matrix = display_matrix(first)
+        width, height = first.width, first.height
+        lies = abs(self._matrix[1]) > abs(self._matrix[0])
+        size = upright_size(*((height, width) if lies else (width, height)), short_side)
+        self._size = size[::-1] if lies else size
+        self._reformatter = VideoReformatter()
+
+    def of(self, frame: VideoFrame) -> np.ndarray:
+        width, height = self._size
+        rgb = self._reformatter.reformat(frame, width, height, "rgb24", interpolation=INTERPOLATION, threads=1)
+        return turn(rgb.to_ndarray(), self._matrix)
+
+
+@dataclass
+class DecordFrames:
+    """Frames by decord, in order, each checked against what PyAV's demuxer counted and timed.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    facts : Facts
+        What `probe` said of it.
+    short_side : int
+        See `upright_size`.
+    """
+
+    path: str
+    facts: Facts
+    short_side: int
+    n_timed: int = field(default=0, init=False)
+    tally: Tally = field(default_factory=Tally, init=False)
+
+    def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        """Yield (seconds, uint8 [H, W, 3]).
+
+        Raises
+        ------
+        MediaError
+            decord counts other frames than there are packets, its first picture is not PyAV's, or it fails.
+        """
+        video = self.facts.video
+        assert video is not None
+        _, first = next(iter(PyavFrames(self.path, self.short_side)), (0.0, None))
+        if first is None:
+            raise MediaError("PyAV finds no frame")
+        try:
+            yield from self._read(video, first)
+        except decord.DECORDError as error:
+            raise MediaError(f"decord stopped ({_cause(error)})") from error
+
+    def _read(self, video: VideoFacts, first: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
+        height, width = first.shape[:2]
+        scaled = upright_size(*self._upright(first), self.short_side) != self._upright(first)
+        size = {"width": width, "height": height} if scaled else {}
+        reader = decord.VideoReader(f"file:{self.path}", num_threads=1, **size)
+        if len(reader) != video.n_packets:
+            raise MediaError(f"decord counts {len(reader)} frames where the file has {video.n_packets} packets")
+        for number, seconds in enumerate(video.times):
+            frame = reader.next().asnumpy()
+            if number == 0:
+                _compare(frame, first)
+            yield float(seconds), frame
+
+    def _upright(self, first: np.ndarray) -> tuple[int, int]:
+        """Return (width, height) of the source as shown."""
+        video = self.facts.video
+        assert video is not None
+        lies = (first.shape[0] > first.shape[1]) != (video.height > video.width)
+        return (video.height, video.width) if lies else (video.width, video.height)
+
+
+def _compare(frame: np.ndarray, first: np.ndarray) -> None:
+    if frame.shape != first.shape:
+        raise MediaError(f"decord gives frames of shape {frame.shape} where PyAV gives {first.shape}")
+    difference = float(np.abs(frame.astype(np.int16) - first).mean())
+    if difference > SAME_PICTURE:
+        raise MediaError(f"the first picture of decord differs from PyAV's by {difference:.1f} grey levels")
+
+
+def _cause(error: Exception) -> str:
+    """Return the last part of a message of decord, which begins with time and source line."""
+    return str(error).strip().splitlines()[-1].split("] ")[-1][:200]

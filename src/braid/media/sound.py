@@ -1,0 +1,105 @@
+"""The sound of a file as mono float at one rate, in blocks, on the clip's clock.
+
+Mono is the mean of the channels. FFmpeg's own mixing to mono gives a stereo file 3 dB more than its channels have,
+so the channels are resampled first and averaged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.frame import Frame
+
+from braid.media.container import Tally, best_stream, decode, open_media
+
+GAP_SECONDS = 0.1
+"""A hole between sound frames longer than this is filled with silence; shorter ones are rounding of timestamps."""
+
+
+@dataclass
+class Sound:
+    """The sound of a file.
+
+    After iteration the fields say how it went.
+
+    Attributes
+    ----------
+    path : str
+        The file.
+    rate : int
+        Samples per second to resample to.
+    found : bool
+        Whether the file has a sound stream.
+    info : dict
+        `stream`, `codec`, `source_rate`, `channels`, `end_seconds` (promised by the header or None).
+    start_seconds : float
+        Time of the first sample on the clip's clock.
+    n_filled : int
+        Samples of silence put where the file has a hole.
+    tally : Tally
+        Damage met.
+    """
+
+    path: str
+    rate: int
+    found: bool = False
+    start_seconds: float = 0.0
+    end_seconds: float | None = None
+    n_filled: int = 0
+    info: dict[str, object] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Yield float32 [n], full scale ±1."""
+        with open_media(self.path) as container:
+            stream = best_stream(container, "audio")
+            if not isinstance(stream, av.AudioStream):
+                return
+            self.found = True
+            stream.codec_context.thread_count = 1
+            if stream.duration is not None:
+                self.end_seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
+            context = stream.codec_context
+            self.info = {
+                "stream": stream.index,
+                "codec": context.codec.canonical_name,
+                "source_rate": context.sample_rate,
+                "channels": context.layout.nb_channels,
+            }
+            yield from self._resample(decode(container, stream, self.tally))
+
+    def _resample(self, frames: Iterator[Frame]) -> Iterator[np.ndarray]:
+        resampler, form, due, written = None, None, 0.0, 0
+        for frame in frames:
+            assert isinstance(frame, AudioFrame)
+            seconds = due if frame.time is None else frame.time
+            if resampler is None:
+                self.start_seconds = due = seconds
+            this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if resampler is None or this_form != form or seconds - due > GAP_SECONDS:
+                if resampler is not None:
+                    for block in _mono(resampler.resample(None)):
+                        written += len(block)
+                        yield block
+                silence = round((seconds - self.start_seconds) * self.rate) - written
+                if silence > GAP_SECONDS * self.rate:
+                    self.n_filled += silence
+                    for begin in range(0, silence, self.rate):
+                        yield np.zeros(min(self.rate, silence - begin), np.float32)
+                    written += silence
+                resampler, form = av.AudioResampler("fltp", None, self.rate), this_form
+            due = seconds + frame.samples / frame.sample_rate
+            for block in _mono(resampler.resample(frame)):
+                written += len(block)
+                yield block
+        if resampler is not None:
+            yield from _mono(resampler.resample(None))
+
+
+def _mono(frames: list[AudioFrame]) -> Iterator[np.ndarray]:
+    for frame in frames:
+        yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
