@@ -1,0 +1,126 @@
+"""Build the report: collect, tabulate, draw, and fill the template."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+import yaml
+from markupsafe import Markup
+
+from braid.files import whole, write_text
+from braid.report import figures, provenance, tables, wording
+from braid.report.collect import Results, collect
+
+PROBLEMS_SHOWN = 200
+"""Rows of the table of problems on the page; all of them are in the csv."""
+
+
+def build_report(results: Path, config: dict[str, Any], template: Path) -> None:
+    """Write every file of `braid.report.OUTPUTS` into `results`; the same results give the same bytes.
+
+    Parameters
+    ----------
+    results : folder `results/<name>`, in which all other stages are done
+    config : complete config, as `braid.config.load` returns it
+    template : the page as a Jinja template
+
+    Raises
+    ------
+    StoreError
+        A file of an earlier stage is missing or cannot be read; the message names it.
+    """
+    found = collect(results, config)
+    data = tabulate(found)
+    drawings = draw(found, data)
+    for name, table in data.items():
+        with whole(results / "tables" / f"{name}.csv") as path:
+            table.write_csv(path)
+    for name, svg in drawings.items():
+        write_text(results / "figures" / f"{name}.svg", svg)
+    columns = dict(zip(("item", "label"), config["report"]["submission_columns"], strict=True))
+    with whole(results / "submission.csv") as path:
+        data["predictions"].select("item", "label").rename(columns).write_csv(path)
+    write_text(results / "report.html", _page(found, data, drawings, template))
+
+
+def tabulate(found: Results) -> dict[str, pl.DataFrame]:
+    """Return every table that is written as csv, by its name."""
+    runs = tables.runs(found)
+    schemes = tables.schemes(found, runs)
+    return {
+        "schemes": schemes,
+        "runs": runs,
+        "per_class": tables.per_class(found),
+        "confusions": tables.confusions(found),
+        "predictions": tables.predictions(found, schemes["scheme"][0]),
+        "problems": found.problems,
+        "streams": tables.streams(found),
+        "costs": tables.costs(found),
+        "extractors": tables.extractors(found),
+    }
+
+
+def draw(found: Results, data: dict[str, pl.DataFrame]) -> dict[str, str]:
+    """Return each figure as SVG, by its name."""
+    judged, guess = tables.judged_split(found), tables.chance(found)
+    return {
+        "accuracy": figures.accuracy(data["schemes"], data["runs"], judged, guess["accuracy"]),
+        "log_loss": figures.log_loss(data["schemes"], data["runs"], judged, guess["log_loss"]),
+        "curves": figures.curves(tables.histories(found)),
+    }
+
+
+def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str], template: Path) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= wording.FILTERS
+    schemes = data["schemes"].to_dicts()
+    return environment.get_template(template.name).render(
+        config=found.config,
+        judged=tables.judged_split(found),
+        n_judged=tables.labelled_items(found, tables.judged_split(found)),
+        n_items=found.items.height,
+        n_clips=found.items["clip"].n_unique(),
+        n_to_predict=len(tables.to_predict(found)),
+        n_guessed=int(data["predictions"]["guessed"].sum()),
+        classes=found.index.classes,
+        chance=tables.chance(found),
+        splits=tables.splits(found),
+        schemes=schemes,
+        best=schemes[0],
+        best_single=next((scheme for scheme in schemes if scheme["type"] == "single"), None),
+        problems=data["problems"].to_dicts(),
+        n_problems_shown=PROBLEMS_SHOWN,
+        streams=data["streams"].to_dicts(),
+        costs=data["costs"].to_dicts(),
+        extractors=data["extractors"].to_dicts(),
+        by_class=_by_class(found, data["per_class"]),
+        figures={name: Markup(figures.inline(svg, name)) for name, svg in drawings.items()},
+        random=provenance.random_extractors(found.config["extractors"]),
+        versions=provenance.versions(),
+        commit=provenance.commit(template.parent),
+        config_text=yaml.safe_dump(found.config, sort_keys=False, allow_unicode=True),
+    )
+
+
+def _by_class(found: Results, per_class: pl.DataFrame) -> dict[str, Any]:
+    """Return what the script of the page fills its matrix and class table from: each number once, as JSON."""
+    scores = per_class.with_columns(pl.col("precision", "recall", "f1").round(4))
+    return {
+        "classes": found.index.classes,
+        "schemes": {
+            scheme: {
+                "confusion": tables.summed_confusion(found, scheme),
+                "scores": scores.filter(scheme=scheme).select("precision", "recall", "f1", "support").rows(),
+            }
+            for scheme in found.config["schemes"]
+        },
+    }

@@ -1,0 +1,156 @@
+"""Everything that the report shows, read from `results/<name>/` once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from braid import config as configs
+from braid import index as indexes
+from braid.errors import StoreError
+from braid.index import Index
+from braid.store.features import FeatureShard
+
+REPORT_RULE = "build_report"
+"""Left out of the costs: the report cannot hold what it cost itself."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a scheme: a fold and a seed, its evaluation and its learning curve."""
+
+    scheme: str
+    fold: str
+    seed: int
+    metrics: dict[str, Any]
+    history: pl.DataFrame
+    folder: Path
+
+    @property
+    def predictions(self) -> Path:
+        """Path of the probabilities that this run gives to every item."""
+        return self.folder / "predictions.h5"
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a report is made from.
+
+    Attributes
+    ----------
+    index : Index
+    items : DataFrame
+        One row an item, with the columns of the manifest.
+    runs : list of Run
+        In the order of schemes in the config, then folds, then seeds.
+    extractors : dict
+        Extractor → attributes of its first feature shard.
+    statuses : dict
+        Extractor → how many items have which status of the stream that it reads.
+    problems : DataFrame
+        clip, video, audio, stream, status, reason, shard.
+    costs : DataFrame
+        rule, seconds, cpu_seconds, memory_mib: one row a job.
+    """
+
+    config: dict[str, Any]
+    index: Index
+    items: pl.DataFrame
+    folds: list[str]
+    runs: list[Run]
+    extractors: dict[str, dict[str, Any]]
+    statuses: dict[str, Counter[str]]
+    problems: pl.DataFrame
+    costs: pl.DataFrame
+
+    def runs_of(self, scheme: str) -> list[Run]:
+        """Return the runs of one scheme."""
+        return [run for run in self.runs if run.scheme == scheme]
+
+
+def collect(results: Path, config: dict[str, Any]) -> Results:
+    """Read what the report shows; only what `config` names is read, whatever else the folder holds.
+
+    Raises
+    ------
+    StoreError
+        A file that an earlier stage writes is missing or cannot be read; the message names it.
+    """
+    index = indexes.load(results / "index")
+    folds = configs.folds(config, index.folds)
+    attributes, statuses = _features(results / "features", list(config["extractors"]), index.shards)
+    return Results(
+        config=config,
+        index=index,
+        items=index.items(),
+        folds=folds,
+        runs=[
+            _run(results / "schemes" / scheme / f"fold{fold}" / f"seed{seed}", scheme, fold, seed)
+            for scheme in config["schemes"]
+            for fold in folds
+            for seed in config["seeds"]
+        ],
+        extractors=attributes,
+        statuses=statuses,
+        problems=_table(
+            results / "decoded" / "problems.tsv", separator="\t", infer_schema=False, empty_string_is_null=False
+        ),
+        costs=_costs(results / "benchmarks"),
+    )
+
+
+def _run(folder: Path, scheme: str, fold: str, seed: int) -> Run:
+    path = folder / "metrics.json"
+    try:
+        metrics = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    return Run(scheme, fold, seed, metrics, _table(folder / "history.csv"), folder)
+
+
+def _features(
+    folder: Path, extractors: list[str], shards: list[str]
+) -> tuple[dict[str, dict[str, Any]], dict[str, Counter[str]]]:
+    attributes: dict[str, dict[str, Any]] = {}
+    statuses: dict[str, Counter[str]] = {extractor: Counter() for extractor in extractors}
+    for extractor in extractors:
+        for shard in shards:
+            with FeatureShard(folder / extractor / f"{shard}.h5") as features:
+                attributes.setdefault(extractor, features.attrs)
+                statuses[extractor].update(features.status)
+    return attributes, statuses
+
+
+def _costs(folder: Path) -> pl.DataFrame:
+    """Read the benchmark files of Snakemake, `<rule>.tsv` or `<rule>/…/*.tsv`; `NA` is what it did not see."""
+    columns = {"rule": pl.String, "seconds": pl.Float64, "cpu_seconds": pl.Float64, "memory_mib": pl.Float64}
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        if rule != REPORT_RULE:
+            for job in _table(path, separator="\t", infer_schema=False).iter_rows(named=True):
+                rows.append((rule, _number(job["s"]), _number(job["cpu_time"]), _number(job["max_rss"])))
+    return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text or "")
+    except ValueError:
+        return None
+
+
+def _table(path: Path, **options: Any) -> pl.DataFrame:
+    try:
+        return pl.read_csv(path, **options)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    return StoreError(f"{path} cannot be read ({error}); delete it and run again")

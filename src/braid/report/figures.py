@@ -1,0 +1,171 @@
+"""The figures of the report as SVG: the same bytes for the same numbers, text as text.
+
+Colours are those of Okabe and Ito (2008), which readers with colour vision deficiency can tell apart. On the page each
+of them becomes a variable of the style sheet, so that a figure follows the theme of the reader.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+
+import matplotlib
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK, MUTED, RULE, FIRST, SECOND = "#1c2024", "#60666d", "#d5d9dd", "#0072b2", "#d55e00"
+VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", FIRST: "--first", SECOND: "--second"}
+
+WIDTH_INCHES = 4.6
+STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "braid",
+    "font.family": "sans-serif",
+    "font.size": 8.5,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": MUTED,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "xtick.color": MUTED,
+    "ytick.color": INK,
+    "ytick.major.size": 0,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
+
+
+@matplotlib.rc_context(STYLE)
+def accuracy(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: float) -> str:
+    """Draw the accuracy of each scheme: a dot a run, a bar for the interval of the mean, a diamond for val.
+
+    Parameters
+    ----------
+    schemes, runs : the tables of these names
+    judged : split that schemes are compared on
+    chance : accuracy of always naming the most frequent class
+    """
+    figure, axes = _rows(len(schemes))
+    for y, row in enumerate(schemes.iter_rows(named=True)):
+        axes.hlines(y, row["interval_low"], row["interval_high"], color=FIRST, alpha=0.35, linewidth=6)
+    _dots(axes, schemes, runs, judged, "accuracy")
+    axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="most frequent class")
+    axes.set_xlim(0, 1.02)
+    axes.set_xlabel("accuracy")
+    return _finish(figure, axes)
+
+
+@matplotlib.rc_context(STYLE)
+def log_loss(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: float) -> str:
+    """Draw the log loss of each scheme, a dot a run and a diamond for val; `chance` is that of equal probabilities."""
+    figure, axes = _rows(len(schemes))
+    _dots(axes, schemes, runs, judged, "log_loss")
+    axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="equal probabilities")
+    axes.set_xlim(left=0)
+    axes.set_xlabel("log loss in nats (less is better)")
+    return _finish(figure, axes)
+
+
+@matplotlib.rc_context(STYLE)
+def curves(histories: dict[str, list[pl.DataFrame]]) -> str:
+    """Draw loss against epoch for each scheme, a thin line a run; a dot marks the epoch whose weights were kept.
+
+    Parameters
+    ----------
+    histories : scheme → one table a run with the columns epoch, train_loss, val_loss, kept
+    """
+    n_columns = 2
+    n_rows = -(-len(histories) // n_columns)
+    figure = Figure(figsize=(7.4, 1.75 * n_rows + 0.4))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False)
+    for axes in list(grid.flat)[len(histories) :]:
+        axes.set_axis_off()
+    for axes, (scheme, runs) in zip(grid.flat, histories.items(), strict=False):
+        axes.grid(axis="y")
+        axes.set_title(scheme, loc="left", fontsize=9, fontweight="bold")
+        for history in runs:
+            axes.plot(
+                history["epoch"],
+                history["train_loss"],
+                color=SECOND,
+                linewidth=0.8,
+                alpha=0.7,
+                linestyle=(0, (3, 1.5)),
+                label="train",
+            )
+            axes.plot(history["epoch"], history["val_loss"], color=FIRST, linewidth=1, alpha=0.85, label="val")
+            kept = history.filter("kept")
+            axes.plot(kept["epoch"], kept["val_loss"], "o", color=FIRST, markersize=3.5, label="weights kept")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.tick_params(labelsize=7.5, labelcolor=MUTED)
+        axes.set_xlabel("epoch", fontsize=7.5)
+        axes.set_ylabel("loss", fontsize=7.5)
+    return _finish(figure, grid.flat[0])
+
+
+def inline(svg: str, name: str) -> str:
+    """Return a drawn figure as an element of the page: colours from the style sheet, ids that are unique to `name`."""
+    body = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg[svg.index("<svg") :])
+    for colour, variable in VARIABLES.items():
+        body = body.replace(colour, f"var({variable})")
+    return body
+
+
+def _rows(n: int) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(WIDTH_INCHES, 0.28 * n + 1.0))
+    axes = figure.subplots()
+    axes.grid(axis="x")
+    return figure, axes
+
+
+def _dots(axes: Axes, schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, score: str) -> None:
+    """One row a scheme, the first on top; runs of the same value are spread upwards and downwards."""
+    names = schemes["scheme"].to_list()
+    for y, scheme in enumerate(names):
+        values = runs.filter(scheme=scheme, split=judged)[score].sort()
+        spread = [y + 0.22 * ((i % 3) - 1) if len(values) > 1 else y for i in range(len(values))]
+        axes.plot(values, spread, "o", color=FIRST, markersize=3.6, markeredgewidth=0, label=f"{judged}, one run")
+    if judged != "val":
+        axes.plot(
+            schemes[f"val_{score}"],
+            range(len(names)),
+            "D",
+            color=SECOND,
+            markersize=4.2,
+            fillstyle="none",
+            label="val, mean",
+        )
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+
+
+def _finish(figure: Figure, axes: Axes) -> str:
+    handles, labels = axes.get_legend_handles_labels()
+    one_each = dict(zip(labels, handles, strict=True))
+    figure.legend(
+        one_each.values(),
+        one_each,
+        loc="outside upper left",
+        ncols=len(one_each),
+        fontsize=7.5,
+        labelcolor=MUTED,
+        handletextpad=0.4,
+        columnspacing=1.2,
+    )
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata=NO_METADATA, transparent=True)
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)
+    return re.sub(r"<[^>]+>", lambda tag: _rounded(tag[0]), svg)
+
+
+def _rounded(tag: str) -> str:
+    """Coordinates with two decimals, a hundredth of a point: half of the bytes."""
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", tag)

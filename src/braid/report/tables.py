@@ -1,0 +1,238 @@
+"""The tables of the report, one function a table; every number on the page is in one of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from braid import metrics, weights
+from braid.errors import StoreError
+from braid.report.collect import Results, Run
+from braid.schemes.results import read_predictions
+
+SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "weighted_f1", "log_loss")
+"""The metrics of `braid.metrics.evaluate` that are compared between schemes."""
+
+LABELLED = ("train", "val", "test")
+SPLITS = (*LABELLED, "predict")
+STATUSES = ("ok", "missing", "short", "damaged", "unreadable")
+
+Z_95 = 1.959963984540054
+"""Of the standard normal distribution 95 % lie within this many standard deviations of the mean."""
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """Return the 95 % score interval of Wilson (1927) for a share in [0, 1] of `n` independent items."""
+    centre = share + Z_95**2 / (2 * n)
+    half = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
+    return (centre - half) / (1 + Z_95**2 / n), (centre + half) / (1 + Z_95**2 / n)
+
+
+def judged_split(results: Results) -> str:
+    """Return the split that schemes are compared on: `test`, or `val` where no test item has a label."""
+    return "test" if all(run.metrics["test"] for run in results.runs) else "val"
+
+
+def labelled_items(results: Results, split: str) -> int:
+    """Return how many labelled items are in `split` of at least one fold."""
+    in_split = pl.any_horizontal([pl.col(f"split_{fold}") == split for fold in results.folds])
+    return results.items.filter(in_split, pl.col("label").is_not_null()).height
+
+
+def chance(results: Results) -> dict[str, float]:
+    """Return what a guess reaches: `accuracy` of the most frequent class, `log_loss` of equal probabilities."""
+    judged = judged_split(results)
+    labels = pl.concat(
+        results.items.filter(pl.col(f"split_{fold}") == judged, pl.col("label").is_not_null())["label"]
+        for fold in results.folds
+    )
+    counts = labels.value_counts()["count"]
+    return {"accuracy": counts.max() / counts.sum(), "log_loss": math.log(len(results.index.classes))}
+
+
+def splits(results: Results) -> list[dict[str, Any]]:
+    """Return for each fold how many items are in each split; items of no split are `unused`."""
+    rows = []
+    for fold in results.folds:
+        names = results.items[f"split_{fold}"].fill_null("unused")
+        rows.append({"fold": fold} | {split: int((names == split).sum()) for split in (*SPLITS, "unused")})
+    return rows
+
+
+def runs(results: Results) -> pl.DataFrame:
+    """One row a run and split: its metrics, and how the run was trained.
+
+    `best_epoch` is that of the part which trained longest, where a scheme trains several.
+    """
+    rows = [
+        {"scheme": run.scheme, "fold": run.fold, "seed": run.seed, "split": split, "n": run.metrics[split]["n"]}
+        | {score: run.metrics[split][score] for score in SCORES}
+        | {"n_parameters": run.metrics["n_parameters"]}
+        | {"best_epoch": max(run.metrics["best_epoch"].values(), default=None)}
+        | {"seconds": run.metrics["seconds"]}
+        for run in results.runs
+        for split in LABELLED
+        if run.metrics[split]
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def schemes(results: Results, all_runs: pl.DataFrame) -> pl.DataFrame:
+    """One row a scheme, the best on val first: mean and standard deviation of each metric over folds and seeds.
+
+    `interval_low` and `interval_high` are the Wilson interval of the mean accuracy on the split that schemes are
+    judged on, with as many items as that split has labelled ones in all folds together: repeating a training with
+    another seed adds no item. Among schemes of the same accuracy on val the lower log loss on val goes first.
+    """
+    judged = judged_split(results)
+    n_items = labelled_items(results, judged)
+    rows = []
+    for name, settings in results.config["schemes"].items():
+        mine = all_runs.filter(scheme=name)
+        row: dict[str, Any] = {"scheme": name, "type": settings["type"], "features": " + ".join(settings["features"])}
+        row |= {"runs": len(results.runs_of(name)), "parameters": mine["n_parameters"][0]}
+        for split in dict.fromkeys(("val", judged)):
+            for score in SCORES:
+                values = mine.filter(split=split)[score]
+                row |= {f"{split}_{score}": values.mean(), f"{split}_{score}_sd": values.std()}
+        low, high = wilson(row[f"{judged}_accuracy"], n_items)
+        row |= {"interval_low": low, "interval_high": high}
+        trained = mine.unique(["fold", "seed"])
+        row |= {"best_epoch": trained["best_epoch"].median(), "seconds": trained["seconds"].mean()}
+        rows.append(row)
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    return table.sort(["val_accuracy", "val_log_loss"], descending=[True, False], maintain_order=True)
+
+
+def summed_confusion(results: Results, scheme: str) -> list[list[int]]:
+    """Return the counts [C, C] of one scheme over all folds and seeds, true class in rows."""
+    judged = judged_split(results)
+    return np.sum([run.metrics[judged]["confusion"] for run in results.runs_of(scheme)], axis=0).tolist()
+
+
+def confusions(results: Results) -> pl.DataFrame:
+    """One row a scheme, true class and predicted class: the count over all folds and seeds."""
+    classes = results.index.classes
+    rows = [
+        (scheme, true, predicted, count)
+        for scheme in results.config["schemes"]
+        for true, counts in zip(classes, summed_confusion(results, scheme), strict=True)
+        for predicted, count in zip(classes, counts, strict=True)
+    ]
+    return pl.DataFrame(rows, schema=["scheme", "true", "predicted", "count"], orient="row")
+
+
+def per_class(results: Results) -> pl.DataFrame:
+    """One row a scheme and class, from the counts over all folds and seeds."""
+    columns = ("class", "precision", "recall", "f1", "support", "predicted")
+    rows = [
+        {"scheme": scheme} | {column: row[column] for column in columns}
+        for scheme in results.config["schemes"]
+        for row in metrics.from_confusion(summed_confusion(results, scheme), results.index.classes)["per_class"]
+    ]
+    return pl.DataFrame(rows)
+
+
+def costs(results: Results) -> pl.DataFrame:
+    """One row a rule, the longest first: jobs, wall and processor time of all jobs together, largest memory of one."""
+    return (
+        results.costs.group_by("rule")
+        .agg(
+            jobs=pl.len(),
+            seconds=pl.col("seconds").sum(),
+            cpu_seconds=pl.col("cpu_seconds").sum(),
+            longest_job_seconds=pl.col("seconds").max(),
+            largest_memory_mib=pl.col("memory_mib").max(),
+        )
+        .sort(["seconds", "rule"], descending=[True, False])
+    )
+
+
+def streams(results: Results) -> pl.DataFrame:
+    """One row an extractor: how many items have which status of the stream that it reads."""
+    rows = [
+        {"extractor": extractor} | {status: counts[status] for status in STATUSES}
+        for extractor, counts in results.statuses.items()
+    ]
+    return pl.DataFrame(rows)
+
+
+def extractors(results: Results) -> pl.DataFrame:
+    """One row an extractor: its type and weights, and what was recorded with its features."""
+    rows = [
+        {"extractor": name, "type": settings["type"], "licence": _licence(settings)}
+        | {key: _flat(value) for key, value in results.extractors[name].items() if key != "settings"}
+        for name, settings in results.config["extractors"].items()
+    ]
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _licence(settings: dict[str, Any]) -> str:
+    """Return the licence of official weights; random ones need none, and that of a user's file is not known."""
+    return weights.official(settings).licence if settings["weights"] == "pretrained" else ""
+
+
+def _flat(value: Any) -> str:
+    return ", ".join(f"{key} {entry}" for key, entry in value.items()) if isinstance(value, dict) else str(value)
+
+
+def histories(results: Results) -> dict[str, list[pl.DataFrame]]:
+    """Return the learning curves, one table a run: by scheme, or by scheme and part where a scheme trains several."""
+    curves: dict[str, list[pl.DataFrame]] = {}
+    for run in results.runs:
+        parts = run.history.partition_by("part", maintain_order=True)
+        for history in parts:
+            title = run.scheme if len(parts) == 1 else f"{run.scheme}, {history['part'][0]}"
+            curves.setdefault(title, []).append(history)
+    return curves
+
+
+def to_predict(results: Results) -> list[str]:
+    """Return the items that are in the split `predict` of at least one fold."""
+    asked = pl.any_horizontal([pl.col(f"split_{fold}") == "predict" for fold in results.folds])
+    return results.items.filter(asked)["item"].to_list()
+
+
+def predictions(results: Results, scheme: str) -> pl.DataFrame:
+    """One row an unlabelled item: its most probable class, whether that is a guess, and the probability of each class.
+
+    Probabilities are the mean over seeds and over the folds in which the item is to be predicted. Where an item has
+    none of the scheme's modalities they are the shares of the classes in train; `guessed` says so.
+    """
+    classes = results.index.classes
+    items = to_predict(results)
+    row_of = {item: row for row, item in enumerate(items)}
+    total = np.zeros((len(items), len(classes)))
+    times = np.zeros(len(items), dtype=np.int64)
+    guessed = np.zeros(len(items), dtype=bool)
+    for run in results.runs_of(scheme):
+        ours, probabilities, lacking = _predicted(run, row_of, classes)
+        total[ours] += probabilities
+        times[ours] += 1
+        guessed[ours] |= lacking
+    if not times.all():
+        raise StoreError(
+            f"{scheme} predicts nothing for the item {items[int(times.argmin())]!r}, which is in the split `predict`; "
+            f"train it again."
+        )
+    mean = total / times[:, None]
+    labels = [classes[c] for c in mean.argmax(axis=1)]
+    columns = {
+        "item": pl.Series(items, dtype=pl.String),
+        "label": pl.Series(labels, dtype=pl.String),
+        "guessed": guessed,
+    }
+    return pl.DataFrame(columns | {f"p({name})": mean[:, c] for c, name in enumerate(classes)})
+
+
+def _predicted(run: Run, row_of: dict[str, int], classes: list[str]) -> tuple[list[int], np.ndarray, np.ndarray]:
+    """Return rows [n] of the items to be predicted, probabilities [n, C], and bool [n] where no modality is there."""
+    predicted = read_predictions(run.predictions)
+    if predicted.classes != classes:
+        raise StoreError(f"{run.predictions} has other classes than the manifest; delete it and train again")
+    theirs = [i for i, split in enumerate(predicted.splits) if split == "predict" and predicted.items[i] in row_of]
+    ours = [row_of[predicted.items[i]] for i in theirs]
+    return ours, predicted.probabilities[theirs], ~predicted.present[theirs].any(axis=1)

@@ -1,0 +1,49 @@
+"""How the page writes numbers; an en dash stands for what does not exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NONE = "–"
+
+
+def score(value: float | None) -> str:
+    """Write a metric with three decimals."""
+    return NONE if value is None else f"{value:.3f}"
+
+
+def spread(value: float | None) -> str:
+    """Write a standard deviation after its mean; nothing where there is one run only."""
+    return "" if value is None else f" ± {value:.3f}"
+
+
+def count(value: float | None) -> str:
+    """Write a whole number with thin spaces between thousands."""
+    return NONE if value is None else f"{value:,.0f}".replace(",", "\u202f")
+
+
+def duration(seconds: float | None) -> str:
+    """Write seconds as a person says them: 0.42 s, 7.1 s, 3 min 20 s, 2 h 5 min."""
+    if seconds is None:
+        return NONE
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def mebibytes(value: float | None) -> str:
+    """Write a size that is given in MiB."""
+    if value is None:
+        return NONE
+    return f"{value:.0f} MiB" if value < 1024 else f"{value / 1024:.1f} GiB"
+
+
+def plural(n: int, one: str, many: str = "") -> str:
+    """Write a number with its noun."""
+    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+
+
+FILTERS: dict[str, Any] = {
+    function.__name__: function for function in (score, spread, count, duration, mebibytes, plural)
+}
