@@ -55,6 +55,11 @@ def test_the_lock_holds_what_the_project_asks_for(requirement):
     assert hashes
 
 
+@pytest.mark.parametrize("requirement", required(), ids=lambda requirement: requirement.name)
+def test_the_licence_of_each_dependency_is_named(requirement):
+    assert re.search(rf"\b{requirement.name}\b", (ROOT / "docs" / "licences.md").read_text(encoding="utf-8"))
+
+
 def test_both_locks_pin_the_same_versions_and_files():
     assert locked("bootstrap.txt").items() <= locked("requirements.txt").items()
     assert locked("bootstrap.txt").keys() == {"setuptools", "uv"}
