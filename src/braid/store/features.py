@@ -239,7 +239,7 @@ def gather(paths: Sequence[str | Path], items: Sequence[str]) -> tuple[np.ndarra
             if shard.embedding.shape[1]:
                 blocks.append((ours, shard.embedding[theirs]))
     if not found.all():
-        absent = [items[row] for row in np.flatnonzero(~found)]
+        absent = [items[row] for row in np.flatnonzero(~found).tolist()]
         raise FeatureError(
             f"{len(absent)} of {len(items)} items are in none of the {len(paths)} feature shards given, "
             f"the first is {absent[0]!r}; compute their features first"

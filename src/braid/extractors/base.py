@@ -1,0 +1,146 @@
+"""What every extractor is: views of an item, a tensor for each view, a network, and a way to pool.
+
+Letters: B views of a batch, T tokens (one a view) of an item, D numbers of a token, C classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from braid import weights
+
+SLACK_SECONDS = 0.1
+"""A stream that ends this much before the item's end (or begins after its start) still covers the item."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A stretch of an item that the network sees at once.
+
+    Attributes
+    ----------
+    start_seconds, end_seconds : [start, end) on the clip's clock
+    indices : what `Extractor.load` reads for it, int64: frames, pairs of frames, or bounds in samples
+    """
+
+    start_seconds: float
+    end_seconds: float
+    indices: np.ndarray
+
+
+class Plan(NamedTuple):
+    """What there is to see of an item: its views, none where its stream is not usable, with status and reason."""
+
+    views: list[View]
+    status: str
+    reason: str
+
+
+class Cover(NamedTuple):
+    """What there is of a stream: its status and reason, and [start, end) seconds where it is usable."""
+
+    status: str
+    reason: str
+    start_seconds: float
+    end_seconds: float
+
+
+class Extractor(ABC):
+    """One network with its own sampling, preprocessing and pooling.
+
+    A subclass is constructed with the completed settings of its entry in the config, and then has `network`, weights
+    loaded. `plan` and `load` may be called from several threads at once.
+
+    Attributes
+    ----------
+    network : the nn.Module, in evaluation, whatever its class
+    least_seconds : float
+        Items of which there is less get the status `short`.
+    short_rule : str
+        What is done with those.
+    """
+
+    network: Any
+    least_seconds: float = 0.0
+    short_rule: str = ""
+
+    @abstractmethod
+    def cover(self, clip: Any) -> Cover:
+        """Return what `clip`, as its shard gives it, has of the stream that is read."""
+
+    @abstractmethod
+    def views(self, clip: Any, start: float, end: float) -> list[View]:
+        """Return the views, at least one, of [start, end) seconds of `clip`, all of which the stream covers."""
+
+    @abstractmethod
+    def load(self, clip: Any, view: View) -> Tensor:
+        """Return what the network reads for a view, a float32 tensor on the CPU."""
+
+    @abstractmethod
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the tokens [B, D] of a batch of equal-shaped tensors, and their logits [B, C] if there are any."""
+
+    def pool(self, tokens: np.ndarray) -> np.ndarray:
+        """Return the embedding, float32 [D], of an item from its tokens, float32 [T, D]: their mean."""
+        return tokens.mean(axis=0)
+
+    def plan(self, clip: Any, start: float | None, end: float | None) -> Plan:
+        """Return the views of the item that is [start, end) seconds of `clip`; None is the stream's own start or end.
+
+        What the stream does not cover is left out. The status is the stream's own, but `missing` where nothing of the
+        item is covered, and `short` where a part is not or where the item is shorter than a view.
+        """
+        status, reason, first, last = self.cover(clip)
+        if status in ("missing", "unreadable"):
+            return Plan([], status, reason)
+        low = first if start is None else max(start, first)
+        high = last if end is None else min(end, last)
+        asked = f"[{first if start is None else start:g}, {last if end is None else end:g}) s"
+        if high <= low:
+            return Plan([], "missing", f"the item is {asked}, the stream only [{first:g}, {last:g}) s")
+        faults = [reason] if reason else []
+        if (start is not None and low > start + SLACK_SECONDS) or (end is not None and high < end - SLACK_SECONDS):
+            faults.append(f"the item is {asked}, of which the stream covers [{low:g}, {high:g}) s")
+        if high - low < self.least_seconds * (1 - 1e-6):
+            faults.append(f"{high - low:.3g} s where a view takes {self.least_seconds:.3g} s: {self.short_rule}")
+        status = "short" if faults and status == "ok" else status
+        return Plan(self.views(clip, low, high), status, "; ".join(faults))
+
+
+def build(
+    settings: Mapping[str, Any],
+    make: Callable[[], nn.Module],
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+) -> Any:
+    """Return the network that `make` constructs, with the weights that the settings ask for, ready for inference.
+
+    Parameters
+    ----------
+    settings : mapping with `type` and `weights`
+    make : constructs the network; its random parameters come from `braid.weights.RANDOM_SEED`
+    adapt : turns the state dict of an official file into one of the network
+    """
+    with _seeded(weights.RANDOM_SEED):
+        network = make()
+    if settings["weights"] == "random":
+        print(f"{settings['type']}: random weights, seed {weights.RANDOM_SEED}; nothing was learnt from data")
+    else:
+        path = weights.find(settings)
+        weights.fill(network, adapt(weights.load(path)), path)
+        print(f"{settings['type']}: weights of {path}")
+    return network.eval().requires_grad_(False)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,32 @@
+"""The extractors that a config can name; reading this imports no network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from braid.registry import Entry
+
+
+@dataclass(frozen=True)
+class ExtractorEntry(Entry):
+    """An extractor: `Entry`, what it reads, and which official weights it wants.
+
+    Attributes
+    ----------
+    source : {"audio", "video", "flow"}
+        A stream of the decoded shard, or the flow shard.
+    weights : str
+        Name in `braid.weights.OFFICIAL`; a setting in braces stands for its value.
+    """
+
+    source: Literal["audio", "video", "flow"]
+    weights: str
+
+
+REGISTRY: dict[str, ExtractorEntry] = {
+    "passt": ExtractorEntry("braid.extractors.passt:Passt", 1, "audio", "{architecture}"),
+    "clip": ExtractorEntry("braid.extractors.clip:Clip", 1, "video", "{architecture}"),
+    "r2plus1d": ExtractorEntry("braid.extractors.r2plus1d:R2Plus1d", 1, "video", "r2plus1d_18"),
+    "flow_r2plus1d": ExtractorEntry("braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "r2plus1d_18"),
+}

@@ -1,0 +1,45 @@
+"""Where views lie in an item, and which frames they see. Sampling is by time, so frame rates may vary."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from braid.extractors.base import Cover
+
+TIME_ERROR_SECONDS = 1e-4
+"""Times nearer than this are the same: containers round them to a tick of a clock."""
+STILL_SECONDS = 0.04
+"""How long a single frame stays on screen."""
+
+
+def cover(status: str, reason: str, times: np.ndarray) -> Cover:
+    """Return what frames at `times`, float64 [T] seconds, cover: the last one stays on screen as long as the median."""
+    if not len(times):
+        return Cover(status, reason, 0.0, 0.0)
+    duration = float(np.median(np.diff(times))) if len(times) > 1 else STILL_SECONDS
+    return Cover(status, reason, float(times[0]), float(times[-1]) + duration)
+
+
+def spread(start: float, end: float, view_seconds: float, views: int | str) -> np.ndarray:
+    """Return the starts, float64 [T] seconds, of views of [start, end).
+
+    Views lie evenly from the start to the end, one alone in the middle. `all` stands for as many as there is room
+    for without overlap, at least one. Where the item is shorter than a view, all begin at its start.
+    """
+    room = max(end - start - view_seconds, 0.0)
+    n = max(int((end - start) / view_seconds + 1e-6), 1) if views == "all" else int(views)
+    return start + room * (np.linspace(0, 1, n) if n > 1 else np.array([0.5]))
+
+
+def on_screen(times: np.ndarray, at: np.ndarray, end: float) -> np.ndarray:
+    """Return the index of the frame that is on screen at each moment, int64 [n].
+
+    Parameters
+    ----------
+    times : float64 [T] seconds, increasing, when each frame appears
+    at : float64 [n] seconds; before the first frame it is the first one
+    end : seconds; a frame that appears then or later is not shown, the last one before it is held
+    """
+    shown = np.searchsorted(times, at + TIME_ERROR_SECONDS, side="right") - 1
+    last = np.searchsorted(times, end - TIME_ERROR_SECONDS, side="left") - 1
+    return np.clip(np.minimum(shown, last), 0, len(times) - 1)
