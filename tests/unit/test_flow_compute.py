@@ -1,6 +1,8 @@
 """The flow stage on pictures with known motion."""
 
-from dataclasses import dataclass, field
+import resource
+from dataclasses import dataclass
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 
 from braid import config
-from braid.flow import compute
+from braid.errors import StoreError
 from braid.flow.compute import compute_flow
 from braid.flow.farneback import Farneback
 from braid.flow.registry import REGISTRY
+from braid.media import codec
+from braid.store.decoded import DecodedClip, DecodedWriter
 from braid.store.flow import FlowShard
 
 HEIGHT, WIDTH = 64, 96
@@ -42,50 +46,45 @@ def moving(right: int, down: int, n_frames: int) -> np.ndarray:
 
 
 @dataclass
-class Video:
-    status: str = "ok"
-    reason: str = ""
-
-    @property
-    def usable(self) -> bool:
-        return self.status in ("ok", "short", "damaged")
-
-
-@dataclass
 class Clip:
-    """A decoded clip in memory that remembers which frames were read."""
+    """What a decoded shard is to hold of one clip."""
 
     pictures: np.ndarray
-    video: Video = field(default_factory=Video)
-    reads: list[list[int]] = field(default_factory=list)
+    status: str = "ok"
+    reason: str = ""
 
     @property
     def times(self) -> np.ndarray:
         return np.arange(len(self.pictures)) / 25 + 0.04
 
-    def frames(self, indices: slice) -> np.ndarray:
-        self.reads.append(list(range(len(self.pictures)))[indices])
-        return self.pictures[indices]
+
+def write_decoded(path: Path, clips: dict[str, Clip]) -> Path:
+    """Write a lossless decoded shard without sound."""
+    settings = {"codec": "lossless", "sample_rate": 32000}
+    encode = codec.encoder(settings)
+    with DecodedWriter(path, {"settings": settings}) as writer:
+        for name, clip in clips.items():
+            encoded = [encode(picture) for picture in clip.pictures]
+            offsets = np.cumsum([0, *map(len, encoded)])
+            arrays = {"frames": b"".join(encoded), "offsets": offsets.tobytes(), "times": clip.times.tobytes()}
+            starts = np.cumsum([0, *map(len, arrays.values())]).tolist()
+            lengths = [offsets[-1], len(offsets), len(clip.times)]
+            height, width = clip.pictures.shape[1:3]
+            info = {"n_frames": len(encoded), "height": height, "width": width}
+            record = {
+                "video": {"status": clip.status, "reason": clip.reason, "info": info},
+                "audio": {"status": "missing", "reason": "", "info": {}},
+                "audio_start_seconds": 0.0,
+                "arrays": {key: (at, int(n)) for key, at, n in zip(arrays, starts, lengths, strict=False)},
+            }
+            writer.append(name, record, BytesIO(b"".join(arrays.values())))
+    return path
 
 
-class Shard(dict[str, Clip]):
-    """A decoded shard in memory."""
-
-    clips = property(tuple)
-
-    def __enter__(self) -> "Shard":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        pass
-
-
-def run(
-    clips: dict[str, Clip], out: Path, monkeypatch: pytest.MonkeyPatch, threads: int = 2, **settings: Any
-) -> FlowShard:
-    monkeypatch.setattr(compute, "DecodedShard", lambda path: Shard(clips))
-    compute_flow(Path("decoded.zarr.zip"), out, FARNEBACK | settings, threads)
-    return FlowShard(out)
+def run(clips: dict[str, Clip], folder: Path, threads: int = 2, **settings: Any) -> FlowShard:
+    decoded = write_decoded(folder / "decoded.zarr.zip", clips)
+    compute_flow(decoded, folder / "flow.zarr.zip", FARNEBACK | settings, threads)
+    return FlowShard(folder / "flow.zarr.zip")
 
 
 @pytest.mark.parametrize("motion", [(3, 0), (-3, 0), (0, 3), (0, -3), (2, -1), (0, 0)])
@@ -99,10 +98,10 @@ def test_a_shifted_picture_has_that_much_flow(motion: tuple[int, int]) -> None:
     assert np.abs(error[INSIDE]).mean() < 0.05
 
 
-def test_flow_of_a_mirrored_clip_has_u_negated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flow_of_a_mirrored_clip_has_u_negated(tmp_path: Path) -> None:
     pictures = moving(3, 1, n_frames=3)
     clips = {"there": Clip(pictures), "back": Clip(pictures[:, :, ::-1])}
-    with run(clips, tmp_path / "s.zarr.zip", monkeypatch) as shard:
+    with run(clips, tmp_path) as shard:
         there, back = (shard[name].pairs(slice(None)) for name in clips)
     assert np.abs(back[..., ::-1] - there * np.reshape([-1, 1], (2, 1, 1))).mean() < 0.01
 
@@ -112,36 +111,43 @@ def test_pairs_come_in_order_from_frames_read_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
 ) -> None:
     pictures = np.concatenate([moving(t % 4, t % 3, n_frames=4) for t in range(9)])[:35]
-    clip = Clip(pictures)
-    with run({"a": clip}, tmp_path / "s.zarr.zip", monkeypatch, threads) as shard:
+    reads: list[list[int]] = []
+    read = DecodedClip.frames
+
+    def frames(clip: DecodedClip, indices: slice) -> np.ndarray:
+        reads.append(list(range(35))[indices])
+        return read(clip, indices)
+
+    monkeypatch.setattr(DecodedClip, "frames", frames)
+    with run({"a": Clip(pictures)}, tmp_path, threads) as shard:
         flow, times = shard["a"].pairs(slice(None)), shard["a"].times
     greys = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
     for pair, (first, second) in zip(flow, pairwise(greys), strict=True):
         expected = cv2.calcOpticalFlowFarneback(first, second, np.empty(0), 0.5, 3, 15, 3, 5, 1.2, 0)
         assert np.abs(pair - np.clip(expected, -20, 20).transpose(2, 0, 1)).max() <= 2.0**-7
-    assert np.array_equal(times, clip.times)
-    assert [t for read in clip.reads for t in read] == list(range(35))
-    assert max(map(len, clip.reads)) <= 24
+    assert np.array_equal(times, Clip(pictures).times)
+    assert [t for some in reads for t in some] == list(range(35))
+    assert max(map(len, reads)) <= 16
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.25, 0.125])
-def test_scaled_flow_has_scaled_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float) -> None:
-    with run({"a": Clip(moving(4, -2, 3))}, tmp_path / "s.zarr.zip", monkeypatch, scale=scale) as shard:
+def test_scaled_flow_has_scaled_values(tmp_path: Path, scale: float) -> None:
+    with run({"a": Clip(moving(4, -2, 3))}, tmp_path, scale=scale) as shard:
         flow = shard["a"].pairs(slice(None))
     assert flow.shape == (2, 2, HEIGHT * scale, WIDTH * scale)
     inside = flow[..., 2:-2, 2:-2]
     assert np.abs(inside - np.reshape([4 * scale, -2 * scale], (2, 1, 1))).mean() < 0.05 * scale
 
 
-def test_statuses_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_statuses_are_kept(tmp_path: Path) -> None:
     pictures = moving(1, 0, 3)
     clips = {
-        "damaged": Clip(pictures, Video("damaged", "ends early")),
-        "missing": Clip(pictures[:0], Video("missing", "the clip has no video")),
+        "damaged": Clip(pictures, "damaged", "ends early"),
+        "missing": Clip(pictures[:0], "missing", "the clip has no video"),
         "single": Clip(pictures[:1]),
-        "unreadable": Clip(pictures[:0], Video("unreadable", "no frame could be decoded")),
+        "unreadable": Clip(pictures[:0], "unreadable", "no frame could be decoded"),
     }
-    with run(clips, tmp_path / "s.zarr.zip", monkeypatch) as shard:
+    with run(clips, tmp_path) as shard:
         found = {name: (shard[name].status, shard[name].reason, shard[name].n_pairs) for name in shard.clips}
     assert found == {
         "damaged": ("damaged", "ends early", 2),
@@ -151,22 +157,32 @@ def test_statuses_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     }
 
 
-def test_the_shard_says_how_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with run({"a": Clip(moving(1, 0, 2))}, tmp_path / "s.zarr.zip", monkeypatch) as shard:
+def test_the_shard_says_how_it_was_made(tmp_path: Path) -> None:
+    with run({"a": Clip(moving(1, 0, 2))}, tmp_path) as shard:
         assert shard.attrs["settings"] == FARNEBACK
         assert shard.attrs["version"] == REGISTRY["farneback"].version
 
 
-def test_a_failure_while_reading_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Broken(Clip):
-        def frames(self, indices: slice) -> np.ndarray:
-            if indices.start > 8:
-                raise OSError("the disk is gone")
-            return super().frames(indices)
+def test_a_shard_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
+    decoded = write_decoded(tmp_path / "decoded.zarr.zip", {"a": Clip(moving(1, 0, 30))})
+    content = bytearray(decoded.read_bytes())
+    content[len(content) // 2] ^= 255
+    decoded.write_bytes(content)
+    with pytest.raises(StoreError, match=r"decoded\.zarr\.zip"):
+        compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, threads=2)
+    assert list(tmp_path.iterdir()) == [decoded]
 
-    with pytest.raises(OSError, match="the disk is gone"):
-        run({"a": Broken(moving(1, 0, 30))}, tmp_path / "s.zarr.zip", monkeypatch)
-    assert list(tmp_path.iterdir()) == []
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    decoded = write_decoded(tmp_path / "decoded.zarr.zip", {"a": Clip(moving(1, 1, 30))})
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        with pytest.raises(StoreError, match=r"flow\.zarr\.zip cannot be written"):
+            compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, threads=2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == [decoded]
 
 
 def test_every_method_has_a_schema_and_can_be_loaded() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from braid.errors import StoreError
 from braid.flow.registry import REGISTRY
 from braid.flow.transform import resize
 from braid.store.decoded import DecodedClip, DecodedShard
@@ -36,23 +37,30 @@ def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: in
     Raises
     ------
     StoreError
-        `decoded` is truncated or no shard of decoded clips.
+        `decoded` is truncated or no shard of decoded clips, or the disk does not take `out`.
     """
     entry = REGISTRY[settings["type"]]
     method = entry.load()(settings, threads)
-    block = CHUNK_PAIRS * -(-2 * threads // CHUNK_PAIRS)
+    block = CHUNK_PAIRS * -(-threads // CHUNK_PAIRS)
     attrs = {"settings": settings, "version": entry.version}
-    with DecodedShard(decoded) as shard, FlowWriter(out, settings["encoding"], settings["bound"], attrs) as writer:
-        for name in shard.clips:
-            clip = shard[name]
-            status, reason = clip.video.status, clip.video.reason
-            if not clip.video.usable:
-                writer.write(name, np.empty(0), status, reason, ())
-            elif len(clip.times) < 2:
-                writer.write(name, clip.times, "short", "the video has a single frame, and flow needs two", ())
-            else:
-                flow = _flow(method, clip, block, settings["scale"])
-                writer.write(name, clip.times, status, reason, _ahead(flow))
+    try:
+        with DecodedShard(decoded) as shard, FlowWriter(out, settings["encoding"], settings["bound"], attrs) as writer:
+            for name in shard.clips:
+                _write_clip(writer, name, shard[name], method, block, settings["scale"])
+    except OSError as error:
+        raise StoreError(
+            f"{out} cannot be written: {error.strerror or error}. Free space or mend the disk, then run again."
+        ) from error
+
+
+def _write_clip(writer: FlowWriter, name: str, clip: DecodedClip, method: Any, block: int, scale: float) -> None:
+    status, reason = clip.video.status, clip.video.reason
+    if not clip.video.usable:
+        writer.write(name, np.empty(0), status, reason, ())
+    elif len(clip.times) < 2:
+        writer.write(name, clip.times, "short", "the video has a single frame, and flow needs two", ())
+    else:
+        writer.write(name, clip.times, status, reason, _ahead(_flow(method, clip, block, scale)))
 
 
 def _flow(method: Any, clip: DecodedClip, block: int, scale: float) -> Iterator[np.ndarray]:

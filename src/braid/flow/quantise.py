@@ -25,7 +25,10 @@ def quantise(flow: np.ndarray, encoding: str, bound: float) -> np.ndarray:
     """Return `flow`, float pixels of any shape, clipped to ±`bound` pixels, as `encoding`: ``uint8`` or ``float16``."""
     clipped = np.clip(flow, -bound, bound)
     if encoding == "uint8":
-        clipped = np.clip(np.rint(clipped / step(bound)) + ZERO, FIRST, LAST)
+        clipped /= step(bound)
+        np.rint(clipped, out=clipped)
+        clipped += ZERO
+        np.clip(clipped, FIRST, LAST, out=clipped)
     return clipped.astype(DTYPES[encoding])
 
 
