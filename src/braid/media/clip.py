@@ -7,7 +7,7 @@ of any length passes through a bounded memory: one frame, one block of sound, an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from io import RawIOBase
 from typing import Any
 
@@ -17,17 +17,18 @@ from braid.errors import MediaError
 from braid.media.codec import encoder
 from braid.media.container import Tally
 from braid.media.frames import DecordFrames, PyavFrames
-from braid.media.probe import Facts, probe, why_not_decord
+from braid.media.probe import Facts, VideoFacts, probe, why_not_decord
 from braid.media.sound import Sound
+from braid.media.spool import Spool
 
 SHORT_SECONDS = 0.5
 """A stream is short when it ends this much before its header or the other stream does. Less is usual: the last
-packet of sound, or the last frame's duration."""
+packet of sound, or the duration of the last frame."""
 
 
 @dataclass
 class Record:
-    """What is known of one stream of a decoded clip: `status`, `reason`, `info`, and when it ends in seconds."""
+    """What is known of one stream; `end` and the end that its header promises are seconds."""
 
     status: str
     reason: str
@@ -35,37 +36,27 @@ class Record:
     end: float | None = None
     promised_end: float | None = None
 
-
-class SpoolError(Exception):
-    """The spool file cannot be written: no fault of the clip."""
-
-
-class Spool:
-    """An unbuffered file that is written from its beginning; what fails is the disk's fault, never the clip's."""
-
-    def __init__(self, file: RawIOBase) -> None:
-        self._file = file
-        self.size = 0
-        self.rewind(0)
-
-    def rewind(self, size: int) -> None:
-        """Drop what was written after `size` bytes."""
-        self._file.seek(size)
-        self._file.truncate()
-        self.size = size
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Append bytes; SpoolError where the disk does not take them."""
-        rest = memoryview(data)
-        self.size += len(rest)
-        while rest:
-            try:
-                rest = rest[self._file.write(rest) :]
-            except OSError as error:
-                raise SpoolError(error.strerror or str(error)) from error
+    def json(self) -> dict[str, Any]:
+        """Return what the shard keeps of it."""
+        return {"status": self.status, "reason": self.reason, "info": self.info}
 
 
-def decode_clip(video: str, audio: str, settings: dict[str, Any], file: RawIOBase, alive: Callable[[], None]) -> dict:
+@dataclass
+class Picture:
+    """The frames that lie in the spool: bytes at `offsets` (T + 1 of them), shown at `times`; `size` is (W, H)."""
+
+    decoder: str
+    why: str
+    tally: Tally
+    offsets: list[int]
+    times: list[float]
+    size: tuple[int, int]
+    n_timed: int
+
+
+def decode_clip(
+    video: str, audio: str, settings: dict[str, Any], file: RawIOBase, alive: Callable[[], None]
+) -> dict[str, Any]:
     """Decode one clip and return its record.
 
     Parameters
@@ -75,14 +66,14 @@ def decode_clip(video: str, audio: str, settings: dict[str, Any], file: RawIOBas
     settings : dict
         The section `decode` of the config.
     file : RawIOBase
-        Spool that is overwritten.
+        Spool file, which is overwritten.
     alive : callable
         Called at every sign of progress.
 
     Returns
     -------
     dict
-        JSON: `video` and `audio` (`status`, `reason`, `info`), `audio_start_seconds`, and `arrays`, name → [byte
+        JSON: `video` and `audio` (`status`, `reason`, `info`), `audio_start_seconds`, and `arrays`: name → [byte
         offset in the spool, number of elements] of `frames` (uint8), `offsets` (int64), `times` (float64) and
         `waveform` (float32).
 
@@ -92,91 +83,80 @@ def decode_clip(video: str, audio: str, settings: dict[str, Any], file: RawIOBas
         The spool cannot be written.
     """
     spool = Spool(file)
-    arrays: dict[str, tuple[int, int]] = {}
-    picture, offsets, times = _video(video, settings, spool, alive)
-    arrays["frames"] = (0, spool.size)
-    for name, values in (("offsets", np.array(offsets, np.int64)), ("times", np.array(times, np.float64))):
-        spool.write(b"\0" * (-spool.size % values.itemsize))
-        arrays[name] = (spool.size, len(values))
-        spool.write(memoryview(values).cast("B") if len(values) else b"")
-    begin = spool.size
-    sound, start_seconds = _audio(audio, settings, spool, alive)
-    arrays["waveform"] = (begin, (spool.size - begin) // 4)
-    _shorten(picture, sound)
-    streams = {
-        name: {key: asdict(record)[key] for key in ("status", "reason", "info")}
-        for name, record in (("video", picture), ("audio", sound))
+    video_record, picture = _video(video, settings, spool, alive)
+    arrays = {"frames": (0, spool.size)}
+    if picture is not None:
+        arrays["offsets"] = spool.write_array(np.array(picture.offsets, np.int64))
+        arrays["times"] = spool.write_array(np.array(picture.times, np.float64))
+    audio_record, start_seconds, arrays["waveform"] = _audio(audio, settings, spool, alive)
+    _shorten(video_record, audio_record)
+    return {
+        "video": video_record.json(),
+        "audio": audio_record.json(),
+        "audio_start_seconds": start_seconds,
+        "arrays": arrays,
     }
-    return {**streams, "audio_start_seconds": start_seconds, "arrays": arrays}
 
 
-def _video(path: str, settings: dict, spool: Spool, alive: Callable[[], None]) -> tuple[Record, list[int], list[float]]:
-    nothing: tuple[list[int], list[float]] = ([0], [])
+def _video(
+    path: str, settings: dict[str, Any], spool: Spool, alive: Callable[[], None]
+) -> tuple[Record, Picture | None]:
     if not path:
-        return Record("missing", "the manifest names no video file"), *nothing
+        return Record("missing", "the manifest names no video file"), None
     try:
         facts = probe(path, alive)
+        if facts.video is None:
+            return Record("missing", "the file has no video stream"), None
+        picture = _picture(path, facts, facts.video, settings, spool, alive)
     except MediaError as error:
-        return Record("unreadable", str(error)), *nothing
-    if facts.video is None:
-        return Record("missing", "the file has no video stream"), *nothing
-    why = why_not_decord(facts)
-    wanted = settings["decoder"]
-    if wanted == "decord" and why:
-        return Record("unreadable", f"{why}; the config forces decord: set decode.decoder to auto"), *nothing
-    if wanted != "pyav" and not why:
-        source = DecordFrames(path, facts, settings["short_side"])
+        return Record("unreadable", str(error)), None
+    return _judge(facts, facts.video, picture), picture
+
+
+def _picture(
+    path: str, facts: Facts, video: VideoFacts, settings: dict[str, Any], spool: Spool, alive: Callable[[], None]
+) -> Picture:
+    """Return the frames, read by the decoder that the config forces, or by decord where it is right and else by PyAV.
+
+    Raises
+    ------
+    MediaError
+        The config forces decord, which would read this file wrongly.
+    """
+
+    def read(source: DecordFrames | PyavFrames, decoder: str, why: str) -> Picture:
+        encode = encoder(settings)
+        offsets, times, size = [0], [], (0, 0)
+        for seconds, frame in source:
+            size = frame.shape[1], frame.shape[0]
+            spool.write(encode(frame))
+            offsets.append(spool.size)
+            times.append(seconds)
+            alive()
+        return Picture(decoder, why, source.tally, offsets, times, size, source.n_timed)
+
+    forced = settings["decoder"]
+    why = "the config forces PyAV" if forced == "pyav" else why_not_decord(facts.container, facts.error, video)
+    if not why:
         try:
-            offsets, times, size = _spool_frames(source, settings, spool, alive)
-            return (
-                _judge(facts, source.tally, 0, offsets, times, size, "decord", "checked against PyAV"),
-                offsets,
-                times,
-            )
+            return read(DecordFrames(path, video, settings["short_side"]), "decord", "checked against PyAV")
         except MediaError as error:
             why = str(error)
-            spool.rewind(0)
-            if wanted == "decord":
-                return Record("unreadable", f"{why}; the config forces decord: set decode.decoder to auto"), *nothing
-    source = PyavFrames(path, settings["short_side"])
-    offsets, times, size = _spool_frames(source, settings, spool, alive)
-    why = why if wanted == "auto" else "the config forces PyAV"
-    return _judge(facts, source.tally, source.n_timed, offsets, times, size, "pyav", why), offsets, times
+            spool.rewind()
+    if forced == "decord":
+        raise MediaError(f"{why}; the config forces decord: set decode.decoder to auto")
+    return read(PyavFrames(path, settings["short_side"]), "pyav", why)
 
 
-def _spool_frames(
-    source: DecordFrames | PyavFrames, settings: dict, spool: Spool, alive: Callable[[], None]
-) -> tuple[list[int], list[float], tuple[int, int]]:
-    encode = encoder(settings)
-    offsets, times, size = [0], [], (0, 0)
-    for seconds, frame in source:
-        size = frame.shape[1], frame.shape[0]
-        spool.write(encode(frame))
-        offsets.append(spool.size)
-        times.append(seconds)
-        alive()
-    return offsets, times, size
-
-
-def _judge(
-    facts: Facts,
-    tally: Tally,
-    n_timed: int,
-    offsets: list[int],
-    times: list[float],
-    size: tuple[int, int],
-    decoder: str,
-    why: str,
-) -> Record:
+def _judge(facts: Facts, video: VideoFacts, picture: Picture) -> Record:
     """Return the record of a video stream that was read as far as it goes."""
-    video = facts.video
-    assert video is not None
+    times, tally = picture.times, picture.tally
     info = {
-        "decoder": decoder,
-        "decoder_reason": why,
+        "decoder": picture.decoder,
+        "decoder_reason": picture.why,
         "n_frames": len(times),
-        "width": size[0],
-        "height": size[1],
+        "width": picture.size[0],
+        "height": picture.size[1],
         "source_width": video.width,
         "source_height": video.height,
         "stream": video.index,
@@ -184,56 +164,63 @@ def _judge(
         "pixel_format": video.pixel_format,
         "container": facts.container,
         "n_packets": video.n_packets,
-        "n_trimmed": video.n_trimmed,
+        "n_packets_trimmed": video.n_trimmed,
         "n_frames_promised": video.n_promised,
-        "n_times_repaired": n_timed,
+        "n_times_made": picture.n_timed,
     }
+    stopped = tally.error or facts.error
     if not times:
-        what = tally.error or facts.error or f"none of its {video.n_packets} packets can be decoded"
-        return Record("unreadable", f"the video stream gives no frame: {what}", info)
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+        why = stopped or f"none of its {video.n_packets} packets can be decoded"
+        return Record("unreadable", f"the video stream gives no frame: {why}", info)
     faults = []
     if tally.n_damaged:
-        faults.append(f"{tally.n_damaged} of {video.n_packets} video packets or frames are damaged")
-    if tally.error or facts.error:
-        faults.append(f"reading stopped early ({tally.error or facts.error})")
+        faults.append(f"{tally.n_damaged} of {video.n_packets} packets or their frames are damaged")
+    if stopped:
+        faults.append(f"reading stopped early ({stopped})")
     if video.cut_off:
         faults.append("the file is cut off: its index lists data beyond its end")
-    reason = "; ".join(faults) + (f"; {len(times)} frames were read" if faults else "")
-    return Record("damaged" if faults else "ok", reason, info, times[-1] + step, video.end_seconds)
+    reason = "; ".join([*faults, f"{len(times)} frames were read"]) if faults else ""
+    last = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return Record("damaged" if faults else "ok", reason, info, times[-1] + last, video.end_seconds)
 
 
-def _audio(path: str, settings: dict, spool: Spool, alive: Callable[[], None]) -> tuple[Record, float]:
+def _audio(
+    path: str, settings: dict[str, Any], spool: Spool, alive: Callable[[], None]
+) -> tuple[Record, float, tuple[int, int]]:
+    """Return the record of the sound, its start in seconds, and where it lies in the spool."""
+    begin, nowhere = spool.size, (0, 0)
     if not path:
-        return Record("missing", "the manifest names no sound file"), 0.0
-    rate = settings["sample_rate"]
-    sound, n_samples = Sound(path, rate), 0
+        return Record("missing", "the manifest names no sound file"), 0.0, nowhere
+    rate, n_samples = settings["sample_rate"], 0
+    sound = Sound(path, rate)
     try:
         for block in sound:
-            spool.write(memoryview(np.ascontiguousarray(block)).cast("B"))
+            spool.write(block)
             n_samples += len(block)
             alive()
     except MediaError as error:
-        return Record("unreadable", str(error)), 0.0
+        return Record("unreadable", str(error)), 0.0, nowhere
     if not sound.found:
-        return Record("missing", "the file has no sound stream"), 0.0
-    info = {**sound.info, "n_samples": n_samples, "n_filled": sound.n_filled}
+        return Record("missing", "the file has no sound stream"), 0.0, nowhere
+    info = {**sound.info, "n_samples": n_samples, "n_samples_filled": sound.n_filled}
+    tally = sound.tally
     if not n_samples:
-        what = sound.tally.error or "none of its packets can be decoded"
-        return Record("unreadable", f"the sound stream gives no samples: {what}", info), 0.0
+        why = tally.error or "none of its packets can be decoded"
+        return Record("unreadable", f"the sound stream gives no samples: {why}", info), 0.0, nowhere
     faults = []
-    if sound.tally.n_damaged:
-        faults.append(f"{sound.tally.n_damaged} packets of the sound are damaged")
-    if sound.tally.error:
-        faults.append(f"reading stopped early ({sound.tally.error})")
+    if tally.n_damaged:
+        faults.append(f"{tally.n_damaged} packets are damaged")
+    if tally.error:
+        faults.append(f"reading stopped early ({tally.error})")
+    reason = "; ".join([*faults, f"{n_samples / rate:.2f} s were read"]) if faults else ""
     end = sound.start_seconds + n_samples / rate
-    reason = "; ".join(faults) + (f"; {n_samples / rate:.2f} s were read" if faults else "")
-    return Record("damaged" if faults else "ok", reason, info, end, sound.end_seconds), sound.start_seconds
+    record = Record("damaged" if faults else "ok", reason, info, end, sound.end_seconds)
+    return record, sound.start_seconds, (begin, n_samples)
 
 
 def _shorten(video: Record, audio: Record) -> None:
-    """Mark the stream that ends well before its own header or the other stream does."""
-    for name, record, other, other_name in (("video", video, audio, "sound"), ("sound", audio, video, "video")):
+    """Mark the stream that ends well before its own header or the other stream says."""
+    for name, record, other_name, other in (("video", video, "sound", audio), ("sound", audio, "video", video)):
         if record.status != "ok" or record.end is None:
             continue
         if record.promised_end is not None and record.end < record.promised_end - SHORT_SECONDS:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import simplejpeg
-from numcodecs import zstd
+from numcodecs import Zstd
 
 ZSTD_LEVEL = 1
 """Higher levels cost several times the time and save a few percent on decoded video."""
@@ -16,7 +16,8 @@ ZSTD_LEVEL = 1
 def encoder(settings: dict[str, Any]) -> Callable[[np.ndarray], bytes]:
     """Return the function that turns a frame, uint8 [H, W, 3] RGB, into bytes by the config's `codec`."""
     if settings["codec"] == "lossless":
-        return lambda frame: zstd.compress(np.ascontiguousarray(frame), ZSTD_LEVEL)
+        zstd = Zstd(ZSTD_LEVEL)
+        return lambda frame: bytes(zstd.encode(np.ascontiguousarray(frame)))
     quality = settings["jpeg_quality"]
     return lambda frame: simplejpeg.encode_jpeg(
         np.ascontiguousarray(frame), quality=quality, colorspace="RGB", colorsubsampling="420"
@@ -32,6 +33,6 @@ def decode(data: bytes | memoryview, codec: str, out: np.ndarray) -> None:
         The bytes are no such frame.
     """
     if codec == "lossless":
-        zstd.decompress(data, out)
+        Zstd().decode(data, out)
     else:
         simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=out)

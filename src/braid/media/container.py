@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import av
+from av.audio.stream import AudioStream
 from av.container import InputContainer
+from av.error import EOFError as EndOfStream
+from av.error import FFmpegError
 from av.frame import Frame
 from av.stream import Disposition, Stream
+from av.video.stream import VideoStream
 
 from braid.errors import MediaError
+
+S = TypeVar("S", bound=Stream)
 
 
 @dataclass
@@ -45,21 +52,28 @@ def open_media(path: str) -> InputContainer:
         raise MediaError("the file may not be read: permission denied") from error
     except IsADirectoryError as error:
         raise MediaError("this is a folder, not a file") from error
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except (FFmpegError, OSError, ValueError) as error:
         raise MediaError(
             f"this is not a media file that can be read, or its beginning is damaged ({tell(error)})"
         ) from error
 
 
-def best_stream(container: InputContainer, kind: str) -> Stream | None:
-    """Return the stream of `kind` (``video`` or ``audio``) that FFmpeg ranks best, or None.
+def video_stream(container: InputContainer) -> VideoStream | None:
+    """Return the video stream that FFmpeg ranks best, or None.
 
-    The rank is FFmpeg's: the stream marked as default, then the one with more frames and bits. Cover pictures are
+    The rank is FFmpeg's: the stream marked as default, then the one with more bits and frames. Cover pictures are
     attached to sound files as video streams of one frame; they are not video.
     """
-    streams = [stream for stream in getattr(container.streams, kind) if not is_picture(stream)]
-    best = container.streams.best(kind)
-    return best if best in streams else next(iter(streams), None)
+    return _best(container.streams.best("video"), [one for one in container.streams.video if not is_picture(one)])
+
+
+def audio_stream(container: InputContainer) -> AudioStream | None:
+    """Return the sound stream that FFmpeg ranks best, or None."""
+    return _best(container.streams.best("audio"), list(container.streams.audio))
+
+
+def _best(best: Stream | None, streams: list[S]) -> S | None:
+    return next((one for one in streams if one == best), streams[0] if streams else None)
 
 
 def is_picture(stream: Stream) -> bool:
@@ -73,21 +87,22 @@ def decode(container: InputContainer, stream: Stream, tally: Tally) -> Iterator[
     while True:
         try:
             packet = next(packets, None)
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (FFmpegError, OSError, ValueError) as error:
             tally.error = tell(error)
             return
         if packet is None:
             return
         try:
             frames = packet.decode()
-        except av.error.EOFError:
+        except EndOfStream:
             return
-        except (av.FFmpegError, ValueError):
+        except (FFmpegError, ValueError):
             tally.n_damaged += 1
             continue
         for frame in frames:
-            tally.n_damaged += frame.is_corrupt
-            yield frame
+            if isinstance(frame, Frame):
+                tally.n_damaged += frame.is_corrupt
+                yield frame
 
 
 def tell(error: Exception) -> str:

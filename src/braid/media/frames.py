@@ -5,26 +5,34 @@ Letters: T frames, H and W pixels of the upright and scaled frame.
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
-import av
 import decord
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from braid.errors import MediaError
-from braid.media.container import Tally, best_stream, decode, open_media
-from braid.media.probe import Facts, VideoFacts
+from braid.media.container import Tally, decode, open_media, video_stream
+from braid.media.probe import VideoFacts
 
 INTERPOLATION = "BILINEAR"
-"""Both decoders scale by swscale's bilinear filter, which averages over the pixels that it drops; it is decord's only one."""
+"""Both decoders scale by swscale's bilinear filter, which averages over pixels that it drops; decord has no other."""
 SAME_PICTURE = 1.0
 """Mean difference in grey levels up to which two decoders gave the same picture. Native frames are identical,
-scaled ones differ by 0.1 to 0.6 (two generations of swscale), a wrong size, turn or 10-bit conversion by more than 3."""
+scaled ones differ by 0.1 to 0.6 (two generations of swscale), a wrong turn or 10-bit conversion by more than 3."""
 
-decord.logging.set_level(decord.logging.ERROR)
+HARMLESS = "[swscaler"
+"""How FFmpeg's messages on colour range begin; anything else that it prints while decoding speaks of damage."""
+
+decord.logging.set_level(decord.logging.INFO)  # the level at which FFmpeg says that it conceals damage
 
 
 def upright_size(width: int, height: int, short_side: int) -> tuple[int, int]:
@@ -58,11 +66,11 @@ def turn(frame: np.ndarray, matrix: tuple[int, int, int, int]) -> np.ndarray:
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int]:
     """Return (a, b, c, d) of a frame's display matrix in 16.16 fixed point; the identity where it has none."""
-    for data in frame.side_data.keys():
-        if data.type.name == "DISPLAYMATRIX":
-            a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
-            return a, b, c, d
-    return 1, 0, 0, 1
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return 1, 0, 0, 1
+    a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
+    return a, b, c, d
 
 
 @dataclass
@@ -91,8 +99,8 @@ class PyavFrames:
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
         """Yield (seconds, uint8 [H, W, 3]); all frames have the size of the first."""
         with open_media(self.path) as container:
-            stream = best_stream(container, "video")
-            assert isinstance(stream, av.VideoStream)
+            stream = video_stream(container)
+            assert stream is not None
             stream.codec_context.thread_count = 1
             step = 1 / float(stream.average_rate or 25)
             last: float | None = None
@@ -134,14 +142,14 @@ class DecordFrames:
     ----------
     path : str
         The file.
-    facts : Facts
-        What `probe` said of it.
+    video : VideoFacts
+        What `probe` said of its video stream.
     short_side : int
         See `upright_size`.
     """
 
     path: str
-    facts: Facts
+    video: VideoFacts
     short_side: int
     n_timed: int = field(default=0, init=False)
     tally: Tally = field(default_factory=Tally, init=False)
@@ -152,37 +160,45 @@ class DecordFrames:
         Raises
         ------
         MediaError
-            decord counts other frames than there are packets, its first picture is not PyAV's, or it fails.
+            decord counts other frames than there are packets, its first picture is not PyAV's, it meets damage, or it
+            fails.
         """
-        video = self.facts.video
-        assert video is not None
         _, first = next(iter(PyavFrames(self.path, self.short_side)), (0.0, None))
         if first is None:
             raise MediaError("PyAV finds no frame")
+        height, width = first.shape[:2]
+        scaled = self.short_side > 0 and min(self.video.width, self.video.height) > self.short_side
+        size = {"width": width, "height": height} if scaled else {}
         try:
-            yield from self._read(video, first)
+            with _printed() as printed:
+                reader = decord.VideoReader(f"file:{self.path}", num_threads=1, **size)
+                if len(reader) != self.video.n_packets:
+                    raise MediaError(f"decord counts {len(reader)} frames in {self.video.n_packets} packets")
+                for number, seconds in enumerate(self.video.times):
+                    frame = reader.next().asnumpy()
+                    if number == 0:
+                        _compare(frame, first)
+                    yield float(seconds), frame
+                printed.seek(0)
+                damage = [line for line in printed.read().decode(errors="replace").splitlines() if HARMLESS not in line]
         except decord.DECORDError as error:
             raise MediaError(f"decord stopped ({_cause(error)})") from error
+        if damage:
+            raise MediaError(f"decord conceals damage ({damage[0].partition('] ')[2]})")
 
-    def _read(self, video: VideoFacts, first: np.ndarray) -> Iterator[tuple[float, np.ndarray]]:
-        height, width = first.shape[:2]
-        scaled = upright_size(*self._upright(first), self.short_side) != self._upright(first)
-        size = {"width": width, "height": height} if scaled else {}
-        reader = decord.VideoReader(f"file:{self.path}", num_threads=1, **size)
-        if len(reader) != video.n_packets:
-            raise MediaError(f"decord counts {len(reader)} frames where the file has {video.n_packets} packets")
-        for number, seconds in enumerate(video.times):
-            frame = reader.next().asnumpy()
-            if number == 0:
-                _compare(frame, first)
-            yield float(seconds), frame
 
-    def _upright(self, first: np.ndarray) -> tuple[int, int]:
-        """Return (width, height) of the source as shown."""
-        video = self.facts.video
-        assert video is not None
-        lies = (first.shape[0] > first.shape[1]) != (video.height > video.width)
-        return (video.height, video.width) if lies else (video.width, video.height)
+@contextmanager
+def _printed() -> Iterator[BinaryIO]:
+    """Yield a file that receives what is printed on standard error, by C libraries too."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield file
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _compare(frame: np.ndarray, first: np.ndarray) -> None:
@@ -194,5 +210,5 @@ def _compare(frame: np.ndarray, first: np.ndarray) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Return the last part of a message of decord, which begins with time and source line."""
-    return str(error).strip().splitlines()[-1].split("] ")[-1][:200]
+    """Return what a message of decord says, without the time, source line and failed check before it."""
+    return re.sub(r"^.*(\.cc:\d+: |Check failed: .*\) )", "", str(error).strip().splitlines()[-1])

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -100,7 +100,11 @@ class _Worker:
         self.task: Task | None = None
         self.deadline = 0.0
         self._command, self._settings, self._selector = command, settings, selector
-        self._spools = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in range(2)]
+        self._spools: list[BinaryIO] = []
+        for _ in range(2):
+            with ExitStack() as opening:
+                self._spools.append(opening.enter_context(tempfile.TemporaryFile(dir=folder)))
+                stack.push(opening.pop_all())
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = b""
         stack.callback(self._end)
@@ -189,10 +193,8 @@ class _Worker:
         process.kill()
         process.wait()
         process.stdout.close()
-        try:
+        with suppress(BrokenPipeError):
             process.stdin.close()
-        except BrokenPipeError:
-            pass
         self._process = None
 
 

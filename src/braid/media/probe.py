@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import av
 import numpy as np
+from av.error import FFmpegError
+from av.video.stream import VideoStream
 
-from braid.media.container import best_stream, is_picture, open_media, tell
+from braid.media.container import is_picture, open_media, tell, video_stream
 
 DECORD_CODECS = ("h264", "hevc", "vp9", "mpeg4")
 DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
@@ -89,7 +90,7 @@ def probe(path: str, alive: Callable[[], None]) -> Facts:
     """
     with open_media(path) as container:
         name = container.format.name
-        stream = best_stream(container, "video")
+        stream = video_stream(container)
         if stream is None:
             return Facts(name, None, "")
         shown: list[int | None] = []
@@ -102,9 +103,10 @@ def probe(path: str, alive: Callable[[], None]) -> Facts:
                     n_trimmed += 1
                 elif packet.size:
                     shown.append(packet.pts)
-        except (av.FFmpegError, OSError, ValueError) as error:
+        except (FFmpegError, OSError, ValueError) as error:
             failure = tell(error)
         context, base = stream.codec_context, stream.time_base
+        assert base is not None
         ticks = np.sort(np.array([pts for pts in shown if pts is not None], np.float64))
         begin, length = stream.start_time or 0, stream.duration
         video = VideoFacts(
@@ -125,20 +127,25 @@ def probe(path: str, alive: Callable[[], None]) -> Facts:
         return Facts(name, video, failure)
 
 
-def _last_byte(stream: av.VideoStream) -> int:
+def _last_byte(stream: VideoStream) -> int:
     return max((entry.pos + entry.size for entry in stream.index_entries), default=0)
 
 
-def why_not_decord(facts: Facts) -> str:
-    """Return why decord would not read the video of a file rightly, or "" where it would.
+def why_not_decord(container: str, error: str, video: VideoFacts) -> str:
+    """Return why decord would not read a video stream rightly, or "" where it would.
 
     decord (FFmpeg 4.1 inside) is right on H.264, HEVC, VP9 and MPEG-4 without B-frames, in mp4, mov, mkv and webm,
     where no edit list trims; elsewhere it repeats frames, loses times or hangs without a word.
+
+    Parameters
+    ----------
+    container, error : str
+        Of `Facts`.
+    video : VideoFacts
+        The stream.
     """
-    video = facts.video
-    assert video is not None
-    if facts.container not in DECORD_CONTAINERS:
-        return f"decord is not right in the container {facts.container}"
+    if container not in DECORD_CONTAINERS:
+        return f"decord is not right in the container {container}"
     if video.codec not in DECORD_CODECS:
         return f"decord does not read the codec {video.codec}"
     if video.codec == "mpeg4" and video.has_b_frames:
@@ -147,8 +154,8 @@ def why_not_decord(facts: Facts) -> str:
         return "an edit list trims the stream, which decord does not apply"
     if video.n_streams > 1:
         return "the file has several video streams, and decord chooses by a rule of its own"
-    if facts.error:
-        return f"the file cannot be read to its end ({facts.error})"
+    if error:
+        return f"the file cannot be read to its end ({error})"
     if len(video.times) < video.n_packets or len(np.unique(video.times)) < len(video.times):
         return "packets lack times of their own, which decord would make up"
     return ""

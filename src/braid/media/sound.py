@@ -14,7 +14,7 @@ import numpy as np
 from av.audio.frame import AudioFrame
 from av.frame import Frame
 
-from braid.media.container import Tally, best_stream, decode, open_media
+from braid.media.container import Tally, audio_stream, decode, open_media
 
 GAP_SECONDS = 0.1
 """A hole between sound frames longer than this is filled with silence; shorter ones are rounding of timestamps."""
@@ -56,12 +56,12 @@ class Sound:
     def __iter__(self) -> Iterator[np.ndarray]:
         """Yield float32 [n], full scale ±1."""
         with open_media(self.path) as container:
-            stream = best_stream(container, "audio")
-            if not isinstance(stream, av.AudioStream):
+            stream = audio_stream(container)
+            if stream is None:
                 return
             self.found = True
             stream.codec_context.thread_count = 1
-            if stream.duration is not None:
+            if stream.duration is not None and stream.time_base is not None:
                 self.end_seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
             context = stream.codec_context
             self.info = {

@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from braid.media.clip import SpoolError, decode_clip
+from braid.media.clip import decode_clip
+from braid.media.spool import SpoolError
 
 SIGN_SECONDS = 0.5
 """Least time between two signs of life."""
