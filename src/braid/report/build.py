@@ -40,9 +40,9 @@ def build_report(results: Path, config: dict[str, Any], template: Path) -> None:
             table.write_csv(path)
     for name, svg in drawings.items():
         write_text(results / "figures" / f"{name}.svg", svg)
-    columns = dict(zip(("item", "label"), config["report"]["submission_columns"], strict=True))
+    item, label = config["report"]["submission_columns"]
     with whole(results / "submission.csv") as path:
-        data["predictions"].select("item", "label").rename(columns).write_csv(path)
+        data["predictions"].select(pl.col("item").alias(item), pl.col("label").alias(label)).write_csv(path)
     write_text(results / "report.html", _page(found, data, drawings, template))
 
 
@@ -98,6 +98,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         best=schemes[0],
         best_single=next((scheme for scheme in schemes if scheme["type"] == "single"), None),
         problems=data["problems"].to_dicts(),
+        n_lost_clips=found.n_lost_clips,
         n_problems_shown=PROBLEMS_SHOWN,
         streams=data["streams"].to_dicts(),
         costs=data["costs"].to_dicts(),

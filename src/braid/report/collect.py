@@ -54,6 +54,8 @@ class Results:
         Extractor → how many items have which status of the stream that it reads.
     problems : DataFrame
         clip, video, audio, stream, status, reason, shard.
+    n_lost_clips : int
+        Clips of which no stream can be used.
     costs : DataFrame
         rule, seconds, cpu_seconds, memory_mib: one row a job.
     """
@@ -66,6 +68,7 @@ class Results:
     extractors: dict[str, dict[str, Any]]
     statuses: dict[str, Counter[str]]
     problems: pl.DataFrame
+    n_lost_clips: int
     costs: pl.DataFrame
 
     def runs_of(self, scheme: str) -> list[Run]:
@@ -100,17 +103,13 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
         problems=_table(
             results / "decoded" / "problems.tsv", separator="\t", infer_schema=False, empty_string_is_null=False
         ),
+        n_lost_clips=_json(results / "decoded" / "counts.json")["bad"],
         costs=_costs(results / "benchmarks"),
     )
 
 
 def _run(folder: Path, scheme: str, fold: str, seed: int) -> Run:
-    path = folder / "metrics.json"
-    try:
-        metrics = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
-    return Run(scheme, fold, seed, metrics, _table(folder / "history.csv"), folder)
+    return Run(scheme, fold, seed, _json(folder / "metrics.json"), _table(folder / "history.csv"), folder)
 
 
 def _features(
@@ -143,6 +142,13 @@ def _number(text: str | None) -> float | None:
         return float(text or "")
     except ValueError:
         return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
 
 
 def _table(path: Path, **options: Any) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import matplotlib
 import polars as pl
@@ -18,7 +19,7 @@ INK, MUTED, RULE, FIRST, SECOND = "#1c2024", "#60666d", "#d5d9dd", "#0072b2", "#
 VARIABLES = {INK: "--ink", MUTED: "--muted", RULE: "--rule", FIRST: "--first", SECOND: "--second"}
 
 WIDTH_INCHES = 4.6
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "braid",
     "font.family": "sans-serif",
@@ -81,9 +82,9 @@ def curves(histories: dict[str, list[pl.DataFrame]]) -> str:
     ----------
     histories : scheme → one table a run with the columns epoch, train_loss, val_loss, kept
     """
-    n_columns = 2
+    n_columns = 3
     n_rows = -(-len(histories) // n_columns)
-    figure = Figure(figsize=(7.4, 1.75 * n_rows + 0.4))
+    figure = Figure(figsize=(9, 1.75 * n_rows + 0.4))
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for axes in list(grid.flat)[len(histories) :]:
         axes.set_axis_off()

@@ -49,8 +49,8 @@ def chance(results: Results) -> dict[str, float]:
         results.items.filter(pl.col(f"split_{fold}") == judged, pl.col("label").is_not_null())["label"]
         for fold in results.folds
     )
-    counts = labels.value_counts()["count"]
-    return {"accuracy": counts.max() / counts.sum(), "log_loss": math.log(len(results.index.classes))}
+    counts = labels.value_counts()["count"].to_list()
+    return {"accuracy": max(counts) / sum(counts), "log_loss": math.log(len(results.index.classes))}
 
 
 def splits(results: Results) -> list[dict[str, Any]]:
@@ -143,7 +143,7 @@ def costs(results: Results) -> pl.DataFrame:
         .agg(
             jobs=pl.len(),
             seconds=pl.col("seconds").sum(),
-            cpu_seconds=pl.col("cpu_seconds").sum(),
+            cpu_seconds=pl.when(pl.col("cpu_seconds").is_not_null().any()).then(pl.col("cpu_seconds").sum()),
             longest_job_seconds=pl.col("seconds").max(),
             largest_memory_mib=pl.col("memory_mib").max(),
         )
@@ -161,22 +161,19 @@ def streams(results: Results) -> pl.DataFrame:
 
 
 def extractors(results: Results) -> pl.DataFrame:
-    """One row an extractor: its type and weights, and what was recorded with its features."""
+    """One row an extractor: its type and weights, and how its features were computed, as recorded with them."""
     rows = [
-        {"extractor": name, "type": settings["type"], "licence": _licence(settings)}
-        | {key: _flat(value) for key, value in results.extractors[name].items() if key != "settings"}
+        {"extractor": name, "type": settings["type"], "weights": settings["weights"], "licence": _licence(settings)}
+        | {key: results.extractors[name][key] for key in ("dtype", "device", "torch", "braid")}
+        | {"weights_identity": results.extractors[name]["weights"]}
         for name, settings in results.config["extractors"].items()
     ]
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.DataFrame(rows)
 
 
 def _licence(settings: dict[str, Any]) -> str:
     """Return the licence of official weights; random ones need none, and that of a user's file is not known."""
     return weights.official(settings).licence if settings["weights"] == "pretrained" else ""
-
-
-def _flat(value: Any) -> str:
-    return ", ".join(f"{key} {entry}" for key, entry in value.items()) if isinstance(value, dict) else str(value)
 
 
 def histories(results: Results) -> dict[str, list[pl.DataFrame]]:
@@ -235,4 +232,4 @@ def _predicted(run: Run, row_of: dict[str, int], classes: list[str]) -> tuple[li
         raise StoreError(f"{run.predictions} has other classes than the manifest; delete it and train again")
     theirs = [i for i, split in enumerate(predicted.splits) if split == "predict" and predicted.items[i] in row_of]
     ours = [row_of[predicted.items[i]] for i in theirs]
-    return ours, predicted.probabilities[theirs], ~predicted.present[theirs].any(axis=1)
+    return ours, predicted.probabilities[theirs], np.logical_not(predicted.present[theirs].any(axis=1))

@@ -14,7 +14,7 @@ def score(value: float | None) -> str:
 
 def spread(value: float | None) -> str:
     """Write a standard deviation after its mean; nothing where there is one run only."""
-    return "" if value is None else f" ± {value:.3f}"
+    return "" if value is None else f"\u00a0±\u00a0{value:.3f}"
 
 
 def count(value: float | None) -> str:
@@ -26,7 +26,7 @@ def duration(seconds: float | None) -> str:
     """Write seconds as a person says them: 0.42 s, 7.1 s, 3 min 20 s, 2 h 5 min."""
     if seconds is None:
         return NONE
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
@@ -41,7 +41,7 @@ def mebibytes(value: float | None) -> str:
 
 def plural(n: int, one: str, many: str = "") -> str:
     """Write a number with its noun."""
-    return f"{count(n)} {one if n == 1 else many or one + 's'}"
+    return f"{count(n)}\u00a0{one if n == 1 else many or one + 's'}"
 
 
 FILTERS: dict[str, Any] = {

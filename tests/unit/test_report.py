@@ -1,0 +1,257 @@
+"""The report says what the results folder holds: its tables against hand calculations, its files against their list."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from jsonschema import Draft202012Validator
+from report_results import PROBLEMS, Experiment
+from scipy.stats import binomtest
+
+from braid import SCHEMAS
+from braid.config import schema
+from braid.errors import StoreError
+from braid.report import OUTPUTS, tables, wording
+from braid.report.build import build_report
+from braid.report.collect import collect
+from braid.schemes.results import Predictions, read_predictions, write_predictions
+
+TEMPLATE = SCHEMAS.parent / "report" / "report.html.j2"
+
+
+def build(experiment: Experiment, folder: Path) -> Path:
+    results = experiment.write(folder)
+    build_report(results, experiment.config(), TEMPLATE)
+    return results
+
+
+def written(results: Path) -> dict[str, bytes]:
+    files = [*results.glob("*.*"), *results.glob("tables/*"), *results.glob("figures/*")]
+    return {str(path.relative_to(results)): path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(Experiment(n_folds=2), tmp_path_factory.mktemp("report"))
+
+
+def test_exactly_the_listed_files_are_written(results: Path) -> None:
+    assert set(written(results)) == set(OUTPUTS)
+
+
+def test_the_list_of_files_costs_no_import() -> None:
+    heavy = "{'matplotlib', 'torch', 'polars', 'jinja2'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", f"import sys, braid.report; assert not {heavy}, {heavy}"], check=True)
+
+
+def test_the_same_results_give_the_same_bytes(results: Path) -> None:
+    before = written(results)
+    build_report(results, Experiment(n_folds=2).config(), TEMPLATE)
+    assert written(results) == before
+
+
+def test_schemes_are_means_over_folds_and_seeds_best_on_val_first(results: Path) -> None:
+    table = pl.read_csv(results / "tables" / "schemes.csv")
+    for row in table.iter_rows(named=True):
+        runs = [json.loads(path.read_text()) for path in results.glob(f"schemes/{row['scheme']}/*/*/metrics.json")]
+        assert row["runs"] == len(runs) == 6
+        for split in ("val", "test"):
+            for score in ("accuracy", "macro_f1", "log_loss"):
+                values = [run[split][score] for run in runs]
+                assert row[f"{split}_{score}"] == pytest.approx(np.mean(values))
+                assert row[f"{split}_{score}_sd"] == pytest.approx(np.std(values, ddof=1))
+    assert table["val_accuracy"].is_sorted(descending=True)
+
+
+def test_counts_of_all_runs_are_added_up(results: Path) -> None:
+    counts = (
+        pl.read_csv(results / "tables" / "confusions.csv")
+        .group_by("scheme")
+        .agg(total=pl.col("count").sum(), right=pl.col("count").filter(pl.col("true") == pl.col("predicted")).sum())
+    )
+    shares = counts.select("scheme", accuracy=pl.col("right") / pl.col("total")).sort("scheme")
+    means = pl.read_csv(results / "tables" / "schemes.csv").select("scheme", accuracy="test_accuracy").sort("scheme")
+    assert counts["total"].to_list() == [30 * 6] * 4  # test items, folds × seeds
+    assert shares["accuracy"].to_list() == pytest.approx(means["accuracy"].to_list())
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [(504, 1500, 0.313, 0.360), (1411, 1500, 0.928, 0.952), (1473, 1500, 0.974, 0.988), (738, 750, 0.972, 0.991)],
+)
+def test_wilson_interval(right: int, n: int, low: float, high: float) -> None:
+    assert tables.wilson(right / n, n) == pytest.approx((low, high), abs=6e-4)
+    reference = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    assert tables.wilson(right / n, n) == pytest.approx((reference.low, reference.high), rel=1e-9)
+
+
+def test_wilson_interval_of_all_or_none_stays_in_range() -> None:
+    low, high = tables.wilson(1.0, 10)
+    assert 0.7 < low < 0.75
+    assert high == pytest.approx(1)
+    assert tables.wilson(0.0, 10) == pytest.approx((0, 1 - low))
+
+
+def test_interval_counts_an_item_once_however_often_it_is_predicted(results: Path) -> None:
+    row = pl.read_csv(results / "tables" / "schemes.csv").row(0, named=True)
+    assert (row["interval_low"], row["interval_high"]) == pytest.approx(tables.wilson(row["test_accuracy"], 30))
+
+
+def test_the_best_scheme_is_chosen_on_val_and_predicts(tmp_path: Path) -> None:
+    experiment = Experiment(accuracies={"late": 0.95, "early": 0.6})
+    results = experiment.write(tmp_path)
+    for path in results.glob("schemes/early/*/*/metrics.json"):
+        run = json.loads(path.read_text())
+        run["val"]["accuracy"] = 1.0
+        path.write_text(json.dumps(run))
+    build_report(results, experiment.config(), TEMPLATE)
+    table = pl.read_csv(results / "tables" / "schemes.csv")
+    assert table["scheme"].to_list() == ["early", "late"]
+    assert table["test_accuracy"][0] < table["test_accuracy"][1]
+    runs = [read_predictions(results / f"schemes/early/fold1/seed{seed}/predictions.h5") for seed in experiment.seeds]
+    asked = np.array(runs[0].splits) == "predict"
+    mean = np.mean([run.probabilities[asked] for run in runs], axis=0)
+    submission = pl.read_csv(results / "submission.csv")
+    assert submission.columns == ["Id", "Category"]
+    assert submission["Id"].to_list() == np.array(runs[0].items)[asked].tolist()
+    assert submission["Category"].to_list() == [runs[0].classes[c] for c in mean.argmax(axis=1)]
+    predictions = pl.read_csv(results / "tables" / "predictions.csv")
+    assert predictions.select("p(clap)", "p(jump)", "p(wave)").to_numpy() == pytest.approx(mean)
+
+
+def test_equal_accuracy_on_val_is_decided_by_log_loss_on_val(tmp_path: Path) -> None:
+    experiment = Experiment(accuracies={"a": 0.5, "b": 0.5})
+    results = experiment.write(tmp_path)
+    for path in results.glob("schemes/*/*/*/metrics.json"):
+        run = json.loads(path.read_text())
+        run["val"] |= {"accuracy": 0.5, "log_loss": 0.9 if "/b/" in str(path) else 1.0}
+        path.write_text(json.dumps(run))
+    found = collect(results, experiment.config())
+    assert tables.schemes(found, tables.runs(found))["scheme"].to_list() == ["b", "a"]
+
+
+def test_items_without_any_modality_are_marked_as_guessed(tmp_path: Path) -> None:
+    experiment = Experiment(accuracies={"late": 0.95})
+    results = experiment.write(tmp_path)
+    for path in results.glob("schemes/late/*/*/predictions.h5"):
+        old = read_predictions(path)
+        present = old.present.copy()
+        present[old.splits.index("predict")] = False
+        write_predictions(path, Predictions(**{**vars(old), "present": present}))
+    build_report(results, experiment.config(), TEMPLATE)
+    assert pl.read_csv(results / "tables" / "predictions.csv")["guessed"].to_list() == [True] + [False] * 5
+    assert "1 of them has none of its modalities" in (results / "report.html").read_text(encoding="utf-8")
+
+
+def test_costs_add_up_over_jobs_and_leave_the_report_out(results: Path) -> None:
+    costs = pl.read_csv(results / "tables" / "costs.csv").rows_by_key("rule", named=True, unique=True)
+    assert costs["decode_shard"] == {
+        "jobs": 2,
+        "seconds": 91.75,
+        "cpu_seconds": 183.5,
+        "longest_job_seconds": 61.5,
+        "largest_memory_mib": 512.0,
+    }
+    assert costs["list_problems"]["cpu_seconds"] is None
+    assert set(costs) == {"decode_shard", "list_problems"}
+
+
+def test_streams_are_counted_by_status(results: Path) -> None:
+    streams = pl.read_csv(results / "tables" / "streams.csv").rows_by_key("extractor", named=True, unique=True)
+    assert streams["passt"]["missing"] == 4
+    assert streams["passt"]["ok"] == 122
+    assert streams["clip"]["ok"] == 126
+
+
+def test_without_labelled_test_items_val_judges_and_the_page_says_so(tmp_path: Path) -> None:
+    results = build(Experiment(labelled_test=False), tmp_path)
+    columns = pl.read_csv(results / "tables" / "schemes.csv").columns
+    assert "val_accuracy" in columns
+    assert "test_accuracy" not in columns
+    assert "No test item has a label" in (results / "report.html").read_text(encoding="utf-8")
+
+
+def test_one_run_of_one_scheme_has_no_spread(tmp_path: Path) -> None:
+    results = build(Experiment(accuracies={"sound": 0.5}, seeds=(7,), n_predict=0), tmp_path)
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert pl.read_csv(results / "tables" / "schemes.csv")["test_accuracy_sd"].to_list() == [None]
+    assert "\u00a0±" not in page
+    assert "It is a single modality" in page
+    assert (results / "submission.csv").read_text() == "Id,Category\n"
+
+
+def test_random_weights_are_announced_and_official_ones_come_with_their_licence(results: Path, tmp_path: Path) -> None:
+    assert "Random weights." in (results / "report.html").read_text(encoding="utf-8")
+    official = build(Experiment(weights="pretrained", seeds=(0,)), tmp_path)
+    page = (official / "report.html").read_text(encoding="utf-8")
+    assert "Random weights." not in page
+    assert "Apache-2.0" in page
+
+
+def test_problems_are_shown_with_their_reason(tmp_path: Path) -> None:
+    line = "0a1b\todd/a&b <i>.mp4\t\tvideo\tunreadable\tno frame decodes\ts0\n"
+    results = build(Experiment(problems=PROBLEMS + line, seeds=(0,)), tmp_path)
+    page = (results / "report.html").read_text(encoding="utf-8")
+    assert "odd/a&amp;b &lt;i&gt;.mp4" in page
+    assert "no frame decodes" in page
+    assert pl.read_csv(results / "tables" / "problems.csv")["video"].to_list() == ["odd/a&b <i>.mp4"]
+
+
+def test_only_what_the_config_names_is_read(tmp_path: Path) -> None:
+    experiment = Experiment()
+    results = experiment.write(tmp_path)
+    config = experiment.config()
+    del config["schemes"]["late"]
+    config["seeds"] = [1]
+    found = collect(results, config)
+    assert {(run.scheme, run.seed) for run in found.runs} == {("sound", 1), ("video", 1), ("early", 1)}
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "history.csv", "predictions.h5"])
+def test_a_missing_file_is_named(tmp_path: Path, name: str) -> None:
+    experiment = Experiment(accuracies={"late": 0.9})
+    results = experiment.write(tmp_path)
+    path = results / "schemes" / "late" / "fold1" / "seed1" / name
+    path.unlink()
+    with pytest.raises(StoreError) as error:
+        build_report(results, experiment.config(), TEMPLATE)
+    assert str(path) in str(error.value)
+
+
+def test_twenty_schemes_of_fifty_one_classes_stay_a_small_file(tmp_path: Path) -> None:
+    experiment = Experiment(
+        accuracies={f"scheme{i:02d}": 0.02 + 0.04 * i for i in range(20)},
+        classes=tuple(f"class {i:02d}" for i in range(51)),
+        n_items=612,
+        epochs=60,
+    )
+    assert (build(experiment, tmp_path) / "report.html").stat().st_size < 3e6
+
+
+def test_schema_of_the_section() -> None:
+    rules = schema("report")
+    Draft202012Validator.check_schema(rules)
+    validator = Draft202012Validator(rules)
+    assert validator.is_valid({"submission_columns": ["Id", "Category"]})
+    assert not validator.is_valid({"submission_columns": ["Id"]})
+    assert not validator.is_valid({"titel": "x"})
+    assert all("description" in rule and "default" in rule for rule in rules["properties"].values())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "–"), (0.42, "0.42 s"), (7.06, "7.1 s"), (59.97, "1 min 0 s"), (200, "3 min 20 s"), (7500, "2 h 5 min")],
+)
+def test_durations(seconds: float | None, words: str) -> None:
+    assert wording.duration(seconds) == words
+
+
+def test_numbers_with_their_noun() -> None:
+    assert wording.plural(1, "class", "classes") == "1\u00a0class"
+    assert wording.plural(1234567, "item") == "1\u202f234\u202f567\u00a0items"
