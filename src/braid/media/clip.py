@@ -139,7 +139,7 @@ def _picture(
     why = "the config forces PyAV" if forced == "pyav" else why_not_decord(facts.container, facts.error, video)
     if not why:
         try:
-            return read(DecordFrames(path, video, settings["short_side"]), "decord", "checked against PyAV")
+            return read(DecordFrames(path, video, settings["short_side"], alive), "decord", "checked against PyAV")
         except MediaError as error:
             why = str(error)
             spool.rewind()

@@ -10,6 +10,7 @@ import polars as pl
 
 from braid.errors import StoreError
 from braid.media import VERSION, pool
+from braid.media.verify import verify
 from braid.store.decoded import DecodedWriter
 
 LIBRARIES = ("av", "decord", "simplejpeg", "numcodecs", "zarr")
@@ -22,7 +23,7 @@ def decode_shard(clips: pl.DataFrame, out: Path, settings: dict[str, Any], worke
     ----------
     clips : pl.DataFrame
         One row a clip: `clip` (key), `video` and `audio` (absolute paths, equal where one file holds both, "" where
-        the clip has none).
+        the clip has none), `bytes` and `sha256` (see `braid.media.verify`).
     out : Path
         The shard to write, ending in ``.zarr.zip``.
     settings : dict
@@ -32,9 +33,12 @@ def decode_shard(clips: pl.DataFrame, out: Path, settings: dict[str, Any], worke
 
     Raises
     ------
+    ManifestError
+        A file is not the one that the manifest describes.
     StoreError
         The disk does not take the shard. A clip that cannot be decoded is no error: its status says so.
     """
+    verify(clips)
     tasks = [pool.Task(*row) for row in clips.select("clip", "video", "audio").iter_rows()]
     paths = {task.clip: {"video": task.video, "audio": task.audio} for task in tasks}
     attrs = {

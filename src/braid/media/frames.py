@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import BinaryIO
@@ -146,11 +146,14 @@ class DecordFrames:
         What `probe` said of its video stream.
     short_side : int
         See `upright_size`.
+    alive : callable
+        Called while frames are counted.
     """
 
     path: str
     video: VideoFacts
     short_side: int
+    alive: Callable[[], None]
     n_timed: int = field(default=0, init=False)
     tally: Tally = field(default_factory=Tally, init=False)
 
@@ -174,8 +177,9 @@ class DecordFrames:
                 reader = decord.VideoReader(f"file:{self.path}", num_threads=1, **size)
                 if len(reader) != self.video.n_packets:
                     raise MediaError(f"decord counts {len(reader)} frames in {self.video.n_packets} packets")
+                before = frame = first
                 for number, seconds in enumerate(self.video.times):
-                    frame = reader.next().asnumpy()
+                    before, frame = frame, reader.next().asnumpy()
                     if number == 0:
                         _compare(frame, first)
                     yield float(seconds), frame
@@ -183,8 +187,25 @@ class DecordFrames:
                 damage = [line for line in printed.read().decode(errors="replace").splitlines() if HARMLESS not in line]
         except decord.DECORDError as error:
             raise MediaError(f"decord stopped ({_cause(error)})") from error
+        except StopIteration as error:
+            raise MediaError("decord ends before the last packet") from error
         if damage:
             raise MediaError(f"decord conceals damage ({damage[0].partition('] ')[2]})")
+        if np.array_equal(before, frame):
+            self._count()
+
+    def _count(self) -> None:
+        """Raise unless each packet gives a frame; decord repeats the last picture in place of frames that it lacks."""
+        with open_media(self.path) as container:
+            stream = video_stream(container)
+            assert stream is not None
+            stream.codec_context.thread_count = 1
+            n_frames = 0
+            for _ in decode(container, stream, Tally()):
+                n_frames += 1
+                self.alive()
+        if n_frames != self.video.n_packets:
+            raise MediaError(f"decord repeats its last picture: {self.video.n_packets} packets hold {n_frames} frames")
 
 
 @contextmanager
