@@ -2,8 +2,8 @@
 
     python resources/demo/make_demo.py [FOLDER]
 
-The eight classes are 2 digits × 2 directions × 2 sounds. Each handwriting gives two clips: its frames played forwards with
-one sound and backwards with the other. So every frame belongs to both directions and both sounds, and no set of frames
+The eight classes are 2 digits × 2 directions × 2 sounds. Each handwriting gives two clips: its frames played forwards
+with one sound and backwards with the other. So every frame belongs to both directions and both sounds, and no set of frames
 without its order can tell them apart; README.md beside this file draws the ceilings from that.
 """
 
@@ -62,7 +62,7 @@ class Clip:
 def plan() -> list[Clip]:
     """Return all clips in the shuffled order in which they are numbered from 1."""
     rng = np.random.default_rng(SEED)
-    target = load_digits().target
+    target = load_digits(return_X_y=True)[1]
     clips: list[Clip] = []
     for digit, number in DIGITS.items():
         samples = iter(rng.permutation(np.flatnonzero(target == number)))
@@ -84,8 +84,8 @@ def plan() -> list[Clip]:
 def frames(clip: Clip) -> np.ndarray:
     """Return the frames of a clip, uint8 [T, H, W, 3] in RGB.
 
-    The digits move on a torus from a uniformly random start, so that their place in a frame says nothing. `up` is `down`
-    with time reversed.
+    The digits move on a torus from a uniformly random start, so that their place in a frame says nothing. `up` is
+    `down` with time reversed.
     """
     rng = np.random.default_rng([SEED, 0, clip.handwriting])
     ink = _ink(clip.handwriting, height=rng.uniform(34, 40), turn=rng.uniform(-8, 8))
@@ -103,7 +103,7 @@ def frames(clip: Clip) -> np.ndarray:
 
 
 def waveform(clip: Clip) -> np.ndarray:
-    """Return the sound of a clip, float32 [n] in [-1, 1] at `SAMPLE_RATE`: a trembling tone with overtones, in noise."""
+    """Return the sound of a clip, float32 [n] in [-1, 1], 32 kHz: a trembling tone with overtones in noise."""
     rng = np.random.default_rng([SEED, 1, clip.handwriting, DIRECTIONS.index(clip.direction)])
     seconds = np.arange(N_SAMPLES) / SAMPLE_RATE
     pitch = np.exp(rng.uniform(*np.log(SOUNDS[clip.sound])))
@@ -119,11 +119,11 @@ def waveform(clip: Clip) -> np.ndarray:
 def encode(path: Path, pictures: np.ndarray, sound: np.ndarray | None) -> None:
     """Write an mp4 file with H.264 and, where there is `sound`, AAC.
 
-    Every frame is a key frame with the same quantiser, so that its decoded pixels depend on nothing but itself, not on what
-    came before it. The `moov` box comes last, so that a file that is cut short cannot be opened.
+    Every frame is a key frame with the same quantiser, so that its decoded pixels depend on nothing but
+    itself, not on what came before it. The `moov` box comes last, so that a file that is cut short cannot be opened.
     """
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
-        options = {"qp": str(QUANTISER), "preset": "veryslow", "x264-params": "keyint=1:threads=1"}
+        options = {"qp": str(QUANTISER), "preset": "veryslow", "tune": "psnr", "x264-params": "keyint=1:threads=1"}
         video = container.add_stream(
             "libx264", rate=FPS, width=WIDTH, height=HEIGHT, pix_fmt="yuv420p", options=options
         )
@@ -182,8 +182,10 @@ def main(folder: Path) -> None:
 
 
 def _ink(handwriting: int, height: float, turn: float) -> np.ndarray:
-    """Return copies of a handwriting in rows and columns, float [H, W] in [0, 1]; `height` in pixels, `turn` in degrees."""
-    digit = ndimage.zoom(np.pad(load_digits().images[handwriting] / 16, 4), height / 8, order=1)
+    """Return rows and columns of a handwriting, float [H, W] in [0, 1]; `height` in pixels, `turn` in degrees."""
+    digit = ndimage.zoom(
+        np.pad(load_digits(return_X_y=True)[0][handwriting].reshape(8, 8) / 16, 4), height / 8, order=1
+    )
     digit = ndimage.gaussian_filter(ndimage.rotate(digit, turn, reshape=False, order=1), 1.3)
     cell = HEIGHT // ROWS, WIDTH // COLUMNS
     top, left = ((have - want) // 2 for have, want in zip(digit.shape, cell, strict=True))
