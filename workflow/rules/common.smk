@@ -8,8 +8,12 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from braid import config as configs
-from braid import extractors, flow, index, media, report, schemes
-from braid.errors import BraidError, ConfigError
+from braid import index, media, metrics, weights
+from braid import report as reports
+from braid.errors import BraidError
+from braid.extractors.registry import REGISTRY as EXTRACTORS
+from braid.flow.registry import REGISTRY as FLOW_METHODS
+from braid.schemes.registry import REGISTRY as SCHEMES
 
 # Spinning OpenMP threads cost 10 to 20 times the work itself when jobs share cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

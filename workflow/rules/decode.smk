@@ -4,7 +4,7 @@ rule decode_shard:
         DECODED,
     params:
         index=INDEX.folder,
-        clips=lambda wildcards: INDEX.clips_digest(wildcards.shard),
+        rows=lambda wildcards: INDEX.clips_digest(wildcards.shard),
         settings=CONFIG["decode"],
         version=media.VERSION,
     log:
@@ -22,15 +22,14 @@ rule decode_shard:
 
 
 rule list_problems:
-    """List the clips that could not be read, and stop when there are too many."""
+    """List the clips that could not be read, with the reason."""
     input:
         expand(DECODED, shard=INDEX.shards),
     output:
         f"{RESULTS}/decoded/problems.tsv",
     params:
         index=INDEX.folder,
-        clips=[INDEX.clips_digest(shard) for shard in INDEX.shards],
-        max_bad_fraction=CONFIG["max_bad_fraction"],
+        rows=INDEX.present_digest,
         version=media.VERSION,
     log:
         f"{RESULTS}/logs/list_problems.log",
@@ -43,3 +42,23 @@ rule list_problems:
         "Listing clips that could not be read"
     script:
         "../scripts/list_problems.py"
+
+
+rule check_problems:
+    """Stop the run when more clips than `max_bad_fraction` could not be read."""
+    input:
+        rules.list_problems.output,
+    output:
+        f"{RESULTS}/decoded/counts.json",
+    params:
+        index=INDEX.folder,
+        max_bad_fraction=CONFIG["max_bad_fraction"],
+    log:
+        f"{RESULTS}/logs/check_problems.log",
+    resources:
+        mem_mb=1000,
+        runtime=30,
+    message:
+        "Counting clips that could not be read"
+    script:
+        "../scripts/check_problems.py"

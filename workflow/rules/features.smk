@@ -6,9 +6,9 @@ rule extract_features:
         FEATURES,
     params:
         index=INDEX.folder,
-        items=lambda wildcards: INDEX.items_digest(wildcards.shard),
+        rows=lambda wildcards: INDEX.items_digest(wildcards.shard),
         settings=setting("extractors", "extractor"),
-        version=version("extractors", extractors.REGISTRY, "extractor"),
+        version=version("extractors", EXTRACTORS, "extractor"),
         weights=weights_identity,
     log:
         f"{RESULTS}/logs/extract_features/{{extractor}}/{{shard}}.log",

@@ -6,7 +6,7 @@ rule compute_flow:
         FLOW,
     params:
         settings=setting("flow", "method"),
-        version=version("flow", flow.REGISTRY, "method"),
+        version=version("flow", FLOW_METHODS, "method"),
     log:
         f"{RESULTS}/logs/compute_flow/{{method}}/{{shard}}.log",
     benchmark:

@@ -1,7 +1,8 @@
 rule train_scheme:
     """Train one scheme on one fold with one seed, predict every item and evaluate."""
     input:
-        problems=rules.list_problems.output,
+        # Ancient: it stops the run, but a change of it is no reason to train again.
+        ancient(rules.check_problems.output),
         features=scheme_features,
     output:
         model=f"{SCHEME}/model.safetensors",
@@ -10,9 +11,9 @@ rule train_scheme:
         metrics=f"{SCHEME}/metrics.json",
     params:
         index=INDEX.folder,
-        items=lambda wildcards: INDEX.fold_digest(wildcards.fold),
+        rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
         settings=setting("schemes", "scheme"),
-        version=version("schemes", schemes.REGISTRY, "scheme"),
+        version=version("schemes", SCHEMES, "scheme"),
         metrics_version=metrics.VERSION,
     log:
         f"{RESULTS}/logs/train_scheme/{{scheme}}/fold{{fold}}/seed{{seed}}.log",

@@ -1,0 +1,139 @@
+"""A tiny project: a copy of the workflow and the library beside twelve clips that are made here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+CONFIG = {
+    "name": "tiny",
+    "manifest": "media/clips.tsv",
+    "seeds": [0],
+    "decode": {"short_side": 64, "sample_rate": 32000},
+    "flow": {"farneback": {"type": "farneback"}},
+    "extractors": {
+        "sound": {"type": "passt", "weights": "random", "architecture": "passt_s_p16_s16_128_ap468"},
+        "flow3d": {"type": "flow_r2plus1d", "weights": "random", "flow": "farneback", "clip_length": 4, "views": 1},
+    },
+    "schemes": {
+        "sound": {"type": "single", "features": ["sound"]},
+        "motion": {"type": "single", "features": ["flow3d"]},
+        "early": {"type": "early", "features": ["sound", "flow3d"]},
+    },
+}
+
+
+def make_clip(path: Path, label: int, seed: int) -> None:
+    """Write 0.8 s of a drifting texture (to the right or down) with a low or a high tone."""
+    random = np.random.default_rng(seed)
+    texture = np.kron(random.integers(0, 255, (12, 16)), np.ones((8, 8))).astype(np.uint8)
+    rate, fps, frames = 32000, 10, 8
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=fps, options={"threads": "1"})
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        audio = container.add_stream("aac", rate=rate, layout="mono")
+        for number in range(frames):
+            picture = np.roll(texture, 3 * number, axis=label)[:64, :96]
+            frame = av.VideoFrame.from_ndarray(np.repeat(picture[..., None], 3, axis=2), format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, fps)
+            container.mux(video.encode(frame))
+        time = np.arange(rate * frames // fps) / rate
+        sound = (0.3 * np.sin(2 * np.pi * (300 + 900 * label + 10 * seed) * time)).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        container.mux(audio.encode(frame))
+        for stream in (video, audio):
+            container.mux(stream.encode(None))
+
+
+class Project:
+    """A folder with the workflow, the library, a config and clips; runs Snakemake in it as a user does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {**os.environ, "PYTHONPATH": str(folder / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
+
+    @property
+    def config(self) -> dict:
+        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+
+    @config.setter
+    def config(self, config: dict) -> None:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results" / "tiny"
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "media" / "clips.tsv"
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", "--cores", "2", *arguments]
+
+    def snakemake(self, *arguments: str, fails: bool = False) -> str:
+        """Run Snakemake and return what it printed; `fails` says which exit status is expected."""
+        done = subprocess.run(
+            self.command(*arguments), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
+        )
+        assert (done.returncode != 0) == fails, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def planned(self, *targets: str) -> set[str]:
+        """Return the messages of the jobs that a dry run announces, one a job."""
+        printed = self.snakemake(*targets, "--dry-run")
+        return {line.partition(": ")[2] for line in printed.splitlines() if line.startswith("Job ")}
+
+    def copy(self, folder: Path) -> Project:
+        """Copy the project, its results and Snakemake's records, file times included."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory) -> Project:
+    """A project in which nothing has run; its folder has a space in its name."""
+    folder = tmp_path_factory.mktemp("a project")
+    for name in ("Snakefile", "workflow", "profiles", "src"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy2
+        copy(source, folder / name)
+    media = folder / "media"
+    media.mkdir()
+    rows = ["item\tvideo\taudio\tlabel\tsplit\tshard\tbytes"]
+    splits = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
+    for number, split in enumerate(splits):
+        name = f"clip {number}.mp4"
+        label = number % 2
+        make_clip(media / name, label, seed=number)
+        size = (media / name).stat().st_size
+        rows.append(f"{number}\t{name}\t{name}\t{('right', 'down')[label]}\t{split}\t{'ab'[number // 8]}\t{size}")
+    (media / "clips.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    project = Project(folder)
+    project.config = CONFIG
+    return project
+
+
+@pytest.fixture(scope="session")
+def finished(fresh, tmp_path_factory) -> Project:
+    """The project after one whole run."""
+    project = fresh.copy(tmp_path_factory.mktemp("finished") / "project")
+    project.snakemake()
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path) -> Project:
+    """A copy of the finished project that a test may change."""
+    return finished.copy(tmp_path / "project")

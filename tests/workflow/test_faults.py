@@ -1,0 +1,122 @@
+"""What happens when things break: a killed run, bad clips, a bad config, a bad manifest."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import time
+
+import h5py
+import numpy as np
+import pytest
+
+from .test_reruns import EVERYTHING, edit, edit_rows
+
+
+def run_until(project, pattern: str) -> set[str]:
+    """Run Snakemake until it prints a line that matches, kill all of it, and return the jobs that had finished."""
+    messages, finished = {}, set()
+    process = subprocess.Popen(
+        project.command(), cwd=project.folder, env=project.environment, text=True, bufsize=1,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout
+    for line in process.stdout:
+        if started := re.match(r"Job (\d+): (.+)", line):
+            messages[started[1]] = started[2]
+        if ended := re.match(r"Finished jobid: (\d+)", line):
+            finished.add(messages[ended[1]])
+        if re.match(pattern, line):
+            break
+    # A moment later: in the middle of the jobs that have just been started, not between jobs.
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGKILL)
+    rest = process.communicate()[0]
+    finished |= {messages[number] for number in re.findall(r"Finished jobid: (\d+)", rest) if number in messages}
+    return finished
+
+
+def predictions(project) -> dict[str, np.ndarray]:
+    found = {}
+    for path in sorted(project.results.glob("schemes/**/predictions.h5")):
+        with h5py.File(path) as file:
+            found[str(path.relative_to(project.results))] = np.asarray(file["probabilities"])
+    return found
+
+
+def test_a_killed_run_continues_with_the_same_results(fresh, finished, tmp_path):
+    project = fresh.copy(tmp_path / "project")
+    done: set[str] = set()
+    for pattern in (r"Job \d+: Decoding", r"Finished jobid: \d+ \(Rule: decode_shard", r"Job \d+: Extracting", r"Job \d+: Training"):
+        done |= run_until(project, pattern)
+        project.snakemake("--unlock")
+        assert project.planned() == EVERYTHING - done
+    project.snakemake()
+    assert project.planned() == set()
+    expected, got = predictions(finished), predictions(project)
+    assert expected.keys() == got.keys()
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+
+
+def test_a_bad_clip_is_recorded_and_the_run_goes_on(fresh, tmp_path):
+    project = fresh.copy(tmp_path / "project")
+    broken = project.folder / "media" / "clip 1.mp4"
+    broken.write_bytes(broken.read_bytes()[:300])
+    edit_rows(project, lambda rows: [re.sub(r"\d+$", "300", row) if row.startswith("1\t") else row for row in rows])
+    config = project.config
+    config["max_bad_fraction"] = 0.1
+    project.config = config
+    project.snakemake()
+    with (project.results / "decoded" / "problems.tsv").open(encoding="utf-8") as file:
+        problems = list(csv.DictReader(file, delimiter="\t"))
+    assert {row["video"] for row in problems} == {"clip 1.mp4"}
+    assert {row["status"] for row in problems} == {"unreadable"}
+    assert "clip 1.mp4" in (project.results / "report.html").read_text(encoding="utf-8")
+    for name, probabilities in predictions(project).items():
+        assert len(probabilities) == 12, name
+
+
+def test_too_many_bad_clips_stop_the_run(project):
+    config = project.config
+    for number in (1, 3, 5):
+        broken = project.folder / "media" / f"clip {number}.mp4"
+        broken.write_bytes(b"not a video")
+    edit_rows(project, lambda rows: [re.sub(r"\d+$", "11", row) if row[0] in "135" else row for row in rows])
+    config["max_bad_fraction"] = 0.1
+    project.config = config
+    printed = project.snakemake(fails=True)
+    assert "max_bad_fraction" in printed
+    assert (project.results / "decoded" / "problems.tsv").exists()
+    assert "Training" not in printed
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "settings", "sentence"),
+    [
+        ("extractors", "sound", {"wieghts": "random"}, "did you mean 'weights'?"),
+        ("schemes", "early", {"features": ["sound", "picture"]}, "names 'picture', which is not under extractors"),
+        ("decode", "codec", {}, "config key decode.codec"),
+    ],
+)
+def test_a_bad_config_stops_before_the_first_job(project, section, name, settings, sentence):
+    edit(project, section, name, **settings)
+    printed = project.snakemake(fails=True)
+    assert sentence in printed
+    assert "Traceback" not in printed
+
+
+def test_a_bad_manifest_stops_before_the_first_job(project):
+    edit_rows(project, lambda rows: [*rows, rows[0]])
+    printed = project.snakemake(fails=True)
+    assert "item" in printed
+    assert "row 14" in printed
+    assert "Traceback" not in printed
+
+
+def test_a_truncated_shard_is_named_with_its_cure(project):
+    shard = next(project.results.glob("features/sound/a.h5"))
+    shard.write_bytes(shard.read_bytes()[:1000])
+    printed = project.snakemake("--forcerun", "train_scheme", fails=True)
+    assert "features/sound/a.h5" in printed

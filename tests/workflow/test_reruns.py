@@ -1,0 +1,198 @@
+"""What reruns: each line of the table in docs/reruns.md is a test of the exact set of jobs of a dry run."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT, Project, make_clip
+
+REPORT = "Writing the report"
+SCHEMES = {
+    "sound": "Training sound, fold 1, seed 0",
+    "motion": "Training motion, fold 1, seed 0",
+    "early": "Training early, fold 1, seed 0",
+}
+TRAINING = {*SCHEMES.values(), REPORT}
+PROBLEMS = {"Listing clips that could not be read", "Counting clips that could not be read"}
+
+
+def decoding(*shards: str) -> set[str]:
+    return {f"Decoding shard {shard}" for shard in shards} | {f"Computing farneback flow of shard {shard}" for shard in shards}
+
+
+def extracting(extractor: str, *shards: str) -> set[str]:
+    return {f"Extracting {extractor} from shard {shard}" for shard in shards}
+
+
+EVERYTHING = (
+    decoding("a", "b") | extracting("sound", "a", "b") | extracting("flow3d", "a", "b") | PROBLEMS | TRAINING
+)
+
+
+def edit(project: Project, section: str, name: str, **settings) -> None:
+    config = project.config
+    config.setdefault(section, {}).setdefault(name, {}).update(settings)
+    project.config = config
+
+
+def edit_rows(project: Project, change) -> None:
+    head, *rows = project.manifest.read_text(encoding="utf-8").splitlines()
+    project.manifest.write_text("\n".join([head, *change(rows)]) + "\n", encoding="utf-8")
+
+
+def raise_version(project: Project, package: str, name: str) -> None:
+    path = project.folder / "src" / "braid" / package / "registry.py"
+    text, count = re.subn(rf'("{name}": \w+\([^)\n]*?)1\b', r"\g<1>2", path.read_text(encoding="utf-8"))
+    assert count == 1, f"{name} has no version 1 in {path}"
+    path.write_text(text, encoding="utf-8")
+
+
+def test_a_fresh_project_plans_everything(fresh, tmp_path):
+    assert fresh.copy(tmp_path / "project").planned() == EVERYTHING
+
+
+def test_nothing_changed(project):
+    assert project.planned() == set()
+    assert "Nothing to be done" in project.snakemake()
+
+
+def test_touch(project):
+    for path in [*project.folder.glob("media/*"), *project.folder.glob("workflow/scripts/*.py"), project.folder / "config.yaml"]:
+        os.utime(path)
+    assert project.planned() == set()
+
+
+def test_edit_of_the_library_or_a_script(project):
+    for path in [*project.folder.glob("src/braid/**/*.py"), *project.folder.glob("workflow/scripts/*.py")]:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("\nEDITED = True\n")
+    assert project.planned() == set()
+
+
+def test_parameter_of_a_scheme(project):
+    edit(project, "schemes", "sound", learning_rate=0.005)
+    assert project.planned() == {SCHEMES["sound"], REPORT}
+    project.snakemake()
+    assert project.planned() == set()
+
+
+def test_new_scheme(project):
+    edit(project, "schemes", "late", type="late", features=["sound", "flow3d"])
+    assert project.planned() == {"Training late, fold 1, seed 0", REPORT}
+
+
+def test_new_seed(project):
+    config = project.config
+    config["seeds"] = [0, 1]
+    project.config = config
+    assert project.planned() == {f"Training {scheme}, fold 1, seed 1" for scheme in SCHEMES} | {REPORT}
+
+
+@pytest.mark.parametrize("change", [("right", "left"), ("\ttrain\t", "\tval\t")], ids=["label", "split"])
+def test_label_or_split(project, change):
+    edit_rows(project, lambda rows: [rows[0].replace(*change), *rows[1:]] if change[0] == "\ttrain\t" else [row.replace(*change) for row in rows])
+    assert project.planned() == TRAINING
+
+
+def test_parameter_of_an_extractor(project):
+    edit(project, "extractors", "flow3d", bound=10)
+    assert project.planned() == extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
+
+
+def test_version_of_an_extractor(project):
+    raise_version(project, "extractors", "passt")
+    assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], REPORT}
+
+
+def test_version_of_a_scheme(project):
+    raise_version(project, "schemes", "early")
+    assert project.planned() == {SCHEMES["early"], REPORT}
+
+
+def test_weights_of_an_extractor(project):
+    weights = project.folder / "weights.pth"
+    weights.write_bytes(b"first")
+    edit(project, "extractors", "sound", weights="weights.pth")
+    assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], REPORT}
+
+
+def test_other_bytes_in_the_same_weights_file_are_other_weights(project):
+    from braid import weights
+
+    path = project.folder / "weights.pth"
+    identities = []
+    for content in (b"first", b"other"):
+        path.write_bytes(content)
+        identities.append(weights.identity({"type": "passt", "weights": str(path)}))
+    assert identities[0] != identities[1]
+
+
+def test_new_extractor(project):
+    edit(project, "extractors", "video", type="r2plus1d", weights="random")
+    assert project.planned() == extracting("video", "a", "b") | {REPORT}
+    edit(project, "schemes", "video", type="single", features=["video"])
+    assert project.planned() == extracting("video", "a", "b") | {"Training video, fold 1, seed 0", REPORT}
+
+
+def test_clips_appended(project):
+    make_clip(project.folder / "media" / "new.mp4", 0, seed=99)
+    size = (project.folder / "media" / "new.mp4").stat().st_size
+    edit_rows(project, lambda rows: [*rows, f"new\tnew.mp4\tnew.mp4\tright\ttrain\tc\t{size}"])
+    new = decoding("c") | extracting("sound", "c") | extracting("flow3d", "c")
+    assert project.planned() == new | PROBLEMS | TRAINING
+    project.snakemake()
+    assert project.planned() == set()
+
+
+def test_clips_removed(project):
+    edit_rows(project, lambda rows: rows[1:])
+    assert project.planned() == PROBLEMS | TRAINING
+    project.snakemake()
+    assert project.planned() == set()
+
+
+def test_a_removed_clip_that_comes_back_is_decoded_again(project):
+    before = project.manifest.read_text(encoding="utf-8")
+    edit_rows(project, lambda rows: rows[1:])
+    project.snakemake()
+    project.manifest.write_text(before, encoding="utf-8")
+    assert decoding("a") <= project.planned()
+
+
+def test_changed_file(project):
+    path = project.folder / "media" / "clip 0.mp4"
+    make_clip(path, 0, seed=77)
+    edit_rows(project, lambda rows: [re.sub(r"\d+$", str(path.stat().st_size + 1), rows[0]), *rows[1:]])
+    one_shard = decoding("a") | extracting("sound", "a") | extracting("flow3d", "a")
+    assert project.planned() == one_shard | PROBLEMS | TRAINING
+
+
+def test_decode_parameter(project):
+    edit(project, "decode", "short_side", **{})
+    config = project.config
+    config["decode"]["short_side"] = 48
+    project.config = config
+    assert project.planned() == EVERYTHING
+
+
+def test_report_setting(project):
+    edit(project, "report", "title", **{})
+    config = project.config
+    config["report"] = {"title": "Another title"}
+    project.config = config
+    assert project.planned() == {REPORT}
+
+
+def test_lost_index_reruns_nothing(project):
+    shutil.rmtree(project.results / "index")
+    assert project.planned() == set()
+
+
+def test_the_table_in_the_docs_names_every_test():
+    page = (ROOT / "docs" / "reruns.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", page))
+    here = set(re.findall(r"^def (test_\w+)\(project", Path(__file__).read_text(encoding="utf-8"), re.MULTILINE))
+    assert named == here

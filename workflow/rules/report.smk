@@ -1,0 +1,30 @@
+rule build_report:
+    """Write the report: one page, its tables and figures, and the predictions to hand in."""
+    input:
+        problems=rules.list_problems.output,
+        features=expand(FEATURES, extractor=CONFIG["extractors"], shard=INDEX.shards),
+        schemes=expand(
+            rules.train_scheme.output,
+            scheme=CONFIG["schemes"],
+            fold=FOLDS,
+            seed=CONFIG["seeds"],
+        ),
+    output:
+        [
+            report(f"{RESULTS}/{name}", caption="../report/caption.rst", category="braid")
+            for name in reports.OUTPUTS
+        ],
+    params:
+        config=CONFIG,
+        version=reports.VERSION,
+    log:
+        f"{RESULTS}/logs/build_report.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/build_report.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    message:
+        "Writing the report"
+    script:
+        "../scripts/build_report.py"
