@@ -95,6 +95,11 @@ class Index:
         """Return what stands for the items and windows that a feature file of `shard` was computed for."""
         return self._shard(shard).items.digest
 
+    @property
+    def present_digest(self) -> str:
+        """What stands for the clips that are in the manifest now, in all shards."""
+        return digest({shard: self._shard(shard).clips.plain for shard in self.shards})
+
     def fold_digest(self, fold: str) -> str:
         """Return what stands for items, labels, groups and splits that training in `fold` sees."""
         return self._state["folds"][fold]
@@ -185,7 +190,8 @@ def _advance(items: pl.DataFrame, path: Path, folder: Path, before: dict[str, An
     items = items.sort("shard", "item")
     old = pl.read_ipc(folder / before["items"]) if before else items.clear()
     known = {name: Shard(*shard) for name, shard in before["shards"].items()} if before else {}
-    _check_files(items, old, path)
+    seen = _signatures(old, _COLUMNS["clips"]).unique().implode()
+    manifest.check_files(items.filter(~_signatures(items, _COLUMNS["clips"]).is_in(seen)).unique("clip"), path)
     clips = _lineages(items, old, {name: Lineage(*shard.clips) for name, shard in known.items()}, "clips")
     rows = _lineages(items, old, {name: Lineage(*shard.items) for name, shard in known.items()}, "items")
     lengths = dict(items.group_by("shard", maintain_order=True).len().iter_rows())
@@ -212,30 +218,15 @@ def _advance(items: pl.DataFrame, path: Path, folder: Path, before: dict[str, An
     }
 
 
-def _check_files(items: pl.DataFrame, old: pl.DataFrame, path: Path) -> None:
-    """Raise unless the files of all clips that are new or changed since `old` exist."""
-    seen = _signatures(old, _COLUMNS["clips"]).unique()
-    new = items.filter(~_signatures(items, _COLUMNS["clips"]).is_in(seen.implode())).unique("clip")
-    missing = manifest.missing_files(new, path.parent).sort("item")
-    if missing.height:
-        named = "".join(
-            f"\n  {row['missing']!r} of item {row['item']!r}" for row in missing.head(10).iter_rows(named=True)
-        )
-        raise ManifestError(
-            f"{path} names {missing.height} files that do not exist in or below {path.parent}; put them there, mend the"
-            f" columns video and audio, or remove the rows:{named}"
-        )
-
-
 def _lineages(items: pl.DataFrame, old: pl.DataFrame, before: dict[str, Lineage], kind: str) -> dict[str, Lineage]:
     """Return the lineage of each shard for one kind of `_COLUMNS`, after the rows of `old` became `items`."""
-    rows, rows_before = (_signed(frame, _COLUMNS[kind]) for frame in (items, old))
-    joined = rows.group_by("shard", maintain_order=True).agg(pl.col("signature").str.join(""))
+    rows = _signed(items, _COLUMNS[kind])
+    joined = rows.group_by("shard").agg(pl.col("signature").unique().sort().str.join(""))
     plain = {shard: _hash(text) for shard, text in joined.iter_rows()}
     changed = [shard for shard in plain if shard in before and before[shard].plain != plain[shard]]
     in_changed = pl.col("shard").is_in(changed)
-    added = rows.filter(in_changed).join(rows_before, on=["shard", "signature"], how="anti")
-    grown = set(added["shard"])
+    rows_before = _signed(old.filter(in_changed), _COLUMNS[kind])
+    grown = set(rows.filter(in_changed).join(rows_before, on=["shard", "signature"], how="anti")["shard"])
     return {
         shard: before[shard].follow(text, shard not in grown) if shard in before else Lineage(text, text)
         for shard, text in plain.items()
@@ -245,18 +236,16 @@ def _lineages(items: pl.DataFrame, old: pl.DataFrame, before: dict[str, Lineage]
 def _fold_digests(items: pl.DataFrame, classes: list[str]) -> dict[str, str]:
     """Return the digest of each fold, which a new class changes in all folds, since it adds an output to networks."""
     digests = {}
-    items = items.sort("item")
     for fold in manifest.folds(items):
         used = items.filter(pl.col(f"split_{fold}").is_not_null())
-        digests[fold] = digest(
-            [classes, _hash("".join(_signatures(used, ["item", "label", "group", f"split_{fold}"]).to_list()))]
-        )
+        rows = _signatures(used, ["item", "label", "group", f"split_{fold}"]).str.join("").item()
+        digests[fold] = digest([classes, _hash(rows)])
     return digests
 
 
 def _signed(items: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
-    """Return the distinct shard and signature of all rows, sorted."""
-    return pl.DataFrame([items["shard"], _signatures(items, columns)]).unique().sort("shard", "signature")
+    """Return the shard and the signature of all rows."""
+    return pl.DataFrame([items["shard"], _signatures(items, columns)])
 
 
 def _signatures(items: pl.DataFrame, columns: list[str]) -> pl.Series:

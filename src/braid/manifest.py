@@ -82,7 +82,7 @@ def stat(path: Path) -> os.stat_result:
         raise ManifestError(f"There is no manifest {path}; write one with `braid index`, or mend `manifest`.") from None
 
 
-def parse(data: bytes, path: Path) -> pl.DataFrame:
+def parse(data: bytes, path: object) -> pl.DataFrame:
     """Return the items in `data`, the content of the manifest `path`, in the order of the file.
 
     Returns
@@ -111,7 +111,16 @@ def parse(data: bytes, path: Path) -> pl.DataFrame:
 
 
 def write(items: pl.DataFrame, path: str | Path) -> None:
-    """Write `items`, with the columns that `read` returns, as a manifest; columns without a value are left out."""
+    """Write `items`, with the columns that `read` returns, as a manifest; columns without a value are left out.
+
+    A file that holds the same already is left alone.
+
+    Raises
+    ------
+    ManifestError
+        `read` would refuse the manifest. Nothing is written then.
+    """
+    path = Path(path)
     splits = folds(items)
     names = {f"split_{fold}": "split" if len(splits) == 1 else f"split_{fold}" for fold in splits}
     items = items.with_columns(group=pl.when(pl.col("group") != pl.col("clip")).then("group")).rename(names)
@@ -119,9 +128,13 @@ def write(items: pl.DataFrame, path: str | Path) -> None:
     needed = {*schema()["required"], *names.values()}
     kept = [name for name in order if name in needed or items[name].null_count() < items.height]
     # Polars quotes empty strings, to tell them from null; a manifest has no such difference.
-    text = pl.col(pl.String).replace("", None)
+    text = items.select(kept).with_columns(pl.col(pl.String).replace("", None)).write_csv(separator="\t")
+    data = text.encode()
+    parse(data, f"{path} (not written)")
+    if path.exists() and path.read_bytes() == data:
+        return
     with whole(path) as beside:
-        items.select(kept).with_columns(text).write_csv(beside, separator="\t")
+        beside.write_bytes(data)
 
 
 def folds(items: pl.DataFrame) -> list[str]:
@@ -135,28 +148,35 @@ def clip_keys(items: pl.DataFrame) -> pl.Series:
     return pl.Series("clip", [hashlib.blake2b(path.encode(), digest_size=8).hexdigest() for path in paths], pl.String)
 
 
-def missing_files(clips: pl.DataFrame, root: Path) -> pl.DataFrame:
-    """Return the rows of `clips` (video, audio) with a file that does not exist, with its path in `missing`.
+def check_files(clips: pl.DataFrame, path: str | Path) -> None:
+    """Raise ManifestError where a file that `clips` (item, video, audio) of the manifest `path` names does not exist.
 
     Folders are listed once each, which a network file system answers far sooner than a question a file.
     """
-    streams = [
-        clips.with_columns(missing=pl.col(stream)).filter(pl.col("missing") != "") for stream in ("video", "audio")
-    ]
-    named = pl.concat([streams[0], streams[1].filter(pl.col("audio") != pl.col("video"))])
+    root = Path(path).parent
+    own_audio = clips.filter(pl.col("audio") != pl.col("video"))
+    named = pl.concat([clips.select("item", file="video"), own_audio.select("item", file="audio")])
+    named = named.filter(pl.col("file") != "")
     present: dict[str, set[str]] = {}
 
-    def exists(path: str) -> bool:
-        folder, name = os.path.split(path)
+    def exists(file: str) -> bool:
+        folder, name = os.path.split(file)
         if folder not in present:
-            present[folder] = _files_in(root / folder)
+            present[folder] = _files_in(os.path.normpath(root / folder))
         # A file system may take other spellings of a name, by case or Unicode form, than it lists.
-        return name in present[folder] or (root / path).is_file()
+        return name in present[folder] or Path(os.path.normpath(root / file)).is_file()
 
-    return named.filter(pl.Series([not exists(path) for path in named["missing"].to_list()], dtype=pl.Boolean))
+    missing = named.filter(pl.Series([not exists(file) for file in named["file"].to_list()], dtype=pl.Boolean))
+    if missing.height:
+        first = missing.sort("item").head(REPORTED)
+        raise ManifestError(
+            f"{path} names {missing.height} files that do not exist, as seen from {root}; put them there, mend the"
+            " columns video and audio, or remove the rows:"
+            + "".join(f"\n  {file!r} of item {item!r}" for item, file in first.iter_rows())
+        )
 
 
-def _files_in(folder: Path) -> set[str]:
+def _files_in(folder: str) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
@@ -164,7 +184,7 @@ def _files_in(folder: Path) -> set[str]:
         return set()
 
 
-def _check_columns(data: bytes, path: Path) -> None:
+def _check_columns(data: bytes, path: object) -> None:
     """Raise unless the first line names the columns that the schema asks for, and no others."""
     names = table.header(data, "\t", path)
     separator = table.separator_of(data)

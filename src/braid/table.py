@@ -82,20 +82,25 @@ def parse(data: bytes, separator: str, source: object) -> Table:
 
 def header(data: bytes, separator: str, source: object) -> list[str]:
     """Return the column names in the first line of `data`; ManifestError where it is not UTF-8."""
-    first = data.removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
+    first = _first_line(data).removeprefix(b"\xef\xbb\xbf")
     _check_encoding(first, source)
     return next(csv.reader([first.decode().rstrip("\r")], delimiter=separator), [])
 
 
 def separator_of(data: bytes) -> str:
     """Return which of tab, semicolon and comma occurs most often in the first line of `data`; tab when none does."""
-    first = data.split(b"\n", 1)[0]
+    first = _first_line(data)
     return max("\t;,", key=lambda separator: first.count(separator.encode()))
 
 
 def describe(separator: str) -> str:
     """Return the word for a separator."""
     return {"\t": "tabs", ",": "commas", ";": "semicolons"}[separator]
+
+
+def _first_line(data: bytes) -> bytes:
+    end = data.find(b"\n")
+    return data if end < 0 else data[:end]
 
 
 def _check_encoding(data: bytes, source: object) -> None:
