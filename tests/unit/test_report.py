@@ -45,6 +45,10 @@ def test_exactly_the_listed_files_are_written(results: Path) -> None:
     assert set(written(results)) == set(OUTPUTS)
 
 
+def test_every_file_has_a_caption_and_every_caption_a_file() -> None:
+    assert {path.stem for path in TEMPLATE.parent.glob("*.rst")} == set(OUTPUTS.values())
+
+
 def test_the_list_of_files_costs_no_import() -> None:
     heavy = "{'matplotlib', 'torch', 'polars', 'jinja2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", f"import sys, braid.report; assert not {heavy}, {heavy}"], check=True)

@@ -11,8 +11,8 @@ rule build_report:
         ),
     output:
         [
-            report(f"{RESULTS}/{name}", caption="../report/caption.rst", category="braid")
-            for name in reports.OUTPUTS
+            report(f"{RESULTS}/{name}", caption=f"../report/{caption}.rst", category="braid")
+            for name, caption in reports.OUTPUTS.items()
         ],
     params:
         config=CONFIG,

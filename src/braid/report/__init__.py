@@ -3,20 +3,20 @@
 VERSION = 1
 """Raised when the report shows other numbers for the same results."""
 
-OUTPUTS = (
-    "report.html",
-    "submission.csv",
-    "tables/schemes.csv",
-    "tables/runs.csv",
-    "tables/per_class.csv",
-    "tables/confusions.csv",
-    "tables/predictions.csv",
-    "tables/problems.csv",
-    "tables/streams.csv",
-    "tables/costs.csv",
-    "tables/extractors.csv",
-    "figures/accuracy.svg",
-    "figures/log_loss.svg",
-    "figures/curves.svg",
-)
-"""Every file that the report consists of, below `results/<name>/`."""
+OUTPUTS = {
+    "report.html": "report",
+    "submission.csv": "submission",
+    "tables/schemes.csv": "schemes",
+    "tables/runs.csv": "schemes",
+    "tables/per_class.csv": "classes",
+    "tables/confusions.csv": "classes",
+    "tables/predictions.csv": "predictions",
+    "tables/problems.csv": "skipped",
+    "tables/streams.csv": "skipped",
+    "tables/costs.csv": "costs",
+    "tables/extractors.csv": "extractors",
+    "figures/accuracy.svg": "comparison",
+    "figures/log_loss.svg": "comparison",
+    "figures/curves.svg": "curves",
+}
+"""Every file that the report consists of, below `results/<name>/`, and its caption `workflow/report/<caption>.rst`."""
