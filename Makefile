@@ -47,7 +47,7 @@ check: $(READY) ## formatting, lint and types, as pre-commit and CI do
 	$(RUN) ruff format --check
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) pyright
-	$(RUN) snakemake --lint
+	@sh .ci/lint
 
 format: $(READY) ## put Python and Snakemake files in form
 	$(RUN) ruff check --fix
