@@ -2,7 +2,8 @@
 
 Letters: B items, P parts (classifiers), C classes. Each takes log probabilities float32 [B, P, C] and the mask bool
 [B, P] of the parts that have seen the item, at least one of them, and returns log probabilities [B, C]. A part that has
-not seen the item does not vote. All begin as a plain mean; what they learn is fitted by `fit_combination`.
+not seen the item does not vote. The three that learn read scores s = log p + log C, begin as the geometric mean of the
+parts, and are convex problems, which `fit_combination` solves.
 """
 
 from __future__ import annotations
@@ -21,37 +22,31 @@ class Mean(nn.Module):
         super().__init__()
 
     def forward(self, log_p: Tensor, votes: Tensor) -> Tensor:
-        return _mixture(log_p, torch.zeros_like(log_p), votes)
+        p = log_p.exp() * votes[:, :, None]
+        return (p.sum(dim=1) / votes.sum(dim=1, keepdim=True)).log()
 
 
 class ScalarWeights(nn.Module):
-    """p = Σ w_m p_m with one weight a part, w = softmax(α) over the parts that vote."""
+    """log p_c = Σ w_m s_mc + const, one weight a part: a logarithmic opinion pool (Genest and Zidek 1986)."""
 
     def __init__(self, n_parts: int, n_classes: int) -> None:
         super().__init__()
-        self.alpha = nn.Parameter(torch.zeros(n_parts, 1))
+        self.weights = nn.Parameter(torch.full((n_parts, 1), 1 / n_parts))
 
     def forward(self, log_p: Tensor, votes: Tensor) -> Tensor:
-        return _mixture(log_p, self.alpha.expand_as(log_p), votes)
+        return (self.weights * _scores(log_p, votes)).sum(dim=1).log_softmax(dim=1)
 
 
-class ClassWeights(nn.Module):
-    """p_c ∝ Σ w_mc p_mc with one weight a part and class, w_·c = softmax(α_·c) over the parts that vote."""
+class ClassWeights(ScalarWeights):
+    """log p_c = Σ w_mc s_mc + const, one weight a part and class."""
 
     def __init__(self, n_parts: int, n_classes: int) -> None:
-        super().__init__()
-        self.alpha = nn.Parameter(torch.zeros(n_parts, n_classes))
-
-    def forward(self, log_p: Tensor, votes: Tensor) -> Tensor:
-        return _mixture(log_p, self.alpha.expand_as(log_p), votes).log_softmax(dim=1)
+        super().__init__(n_parts, n_classes)
+        self.weights = nn.Parameter(torch.full((n_parts, n_classes), 1 / n_parts))
 
 
 class Linear(nn.Module):
-    """softmax of one fully connected layer on the concatenated scores (second learning stage of Snoek et al. 2005).
-
-    The scores are log p + log C, so that a part that is undecided between all classes, or does not vote, adds zero.
-    It begins as the geometric mean.
-    """
+    """One fully connected layer on all scores side by side (the second learning stage of Snoek et al. 2005)."""
 
     def __init__(self, n_parts: int, n_classes: int) -> None:
         super().__init__()
@@ -61,8 +56,7 @@ class Linear(nn.Module):
             self.layer.bias.zero_()
 
     def forward(self, log_p: Tensor, votes: Tensor) -> Tensor:
-        scores = (log_p + math.log(log_p.shape[2])) * votes[:, :, None]
-        return self.layer(scores.flatten(start_dim=1)).log_softmax(dim=1)
+        return self.layer(_scores(log_p, votes).flatten(start_dim=1)).log_softmax(dim=1)
 
 
 COMBINATIONS: dict[str, type[nn.Module]] = {
@@ -76,7 +70,7 @@ COMBINATIONS: dict[str, type[nn.Module]] = {
 def fit_combination(combination: nn.Module, log_p: Tensor, votes: Tensor, labels: Tensor, decay: float) -> None:
     """Fit what a combination learns, in place, to items on which the parts themselves were not trained.
 
-    Minimises mean cross entropy + `decay` · ‖θ - θ₀‖², θ₀ being the plain mean, by L-BFGS on all items at once, in
+    Minimises mean cross entropy + `decay` · ‖θ - θ₀‖², θ₀ being the geometric mean, by L-BFGS on all items at once, in
     double precision.
 
     Parameters
@@ -84,7 +78,7 @@ def fit_combination(combination: nn.Module, log_p: Tensor, votes: Tensor, labels
     log_p, votes : as for `forward`
     labels : int64 [B]
     decay : float
-        How strongly the combination is held to the plain mean.
+        How strongly the combination is held to the geometric mean.
     """
     parameters = list(combination.parameters())
     if not parameters:
@@ -105,7 +99,6 @@ def fit_combination(combination: nn.Module, log_p: Tensor, votes: Tensor, labels
     combination.float()
 
 
-def _mixture(log_p: Tensor, alpha: Tensor, votes: Tensor) -> Tensor:
-    """Return log Σ_m w_mc p_mc, [B, C], with weights w = softmax of `alpha` over the parts that vote."""
-    log_w = alpha.masked_fill(~votes[:, :, None], -math.inf).log_softmax(dim=1)
-    return (log_w + log_p).logsumexp(dim=1)
+def _scores(log_p: Tensor, votes: Tensor) -> Tensor:
+    """Return s = log p + log C of the parts that vote and 0 of the others, as of one that finds all classes alike."""
+    return (log_p + math.log(log_p.shape[2])) * votes[:, :, None]

@@ -75,7 +75,7 @@ class Single(Scheme):
 class Early(Scheme):
     """One fully connected layer, or the MLP head, on the concatenated features (Snoek et al. 2005).
 
-    A missing modality is zeros: the mean of the training items, which moves no logit away from where the others put it.
+    A missing modality is zeros, the mean of the training items: without a hidden layer it adds nothing to any logit.
     """
 
     def __init__(self, features: list[str], dims: list[int], n_classes: int, settings: dict[str, Any]) -> None:

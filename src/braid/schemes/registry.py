@@ -1,11 +1,11 @@
-"""The schemes that a config can name; importing this costs nothing."""
+"""The schemes that a config can name; importing this costs nothing.
+
+A change of the training that all share raises the version of every entry.
+"""
 
 from __future__ import annotations
 
 from braid.registry import Entry
-
-VERSION = 1
-"""Raised when the training that all schemes share gives other numbers."""
 
 REGISTRY: dict[str, Entry] = {
     "single": Entry("braid.schemes.networks:Single", 1),

@@ -1,0 +1,60 @@
+"""Features with a known answer, for the tests of schemes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from braid import config
+from braid.store.features import FeatureWriter
+
+
+def settings(type_: str, features: list[str], **changes: Any) -> dict[str, Any]:
+    """Return the complete entry of a scheme."""
+    extractors = {name: {"type": "r2plus1d"} for name in features}
+    entry = {"type": type_, "features": features} | changes
+    raw = {"name": "test", "manifest": "clips.tsv", "extractors": extractors, "schemes": {"scheme": entry}}
+    return config.load(raw)["schemes"]["scheme"]
+
+
+def make_items(n: dict[str, int], n_classes: int, seed: int = 0) -> tuple[pl.DataFrame, np.ndarray]:
+    """Return items, so many a split, and their classes; those in `predict` have no label in the table."""
+    rng = np.random.default_rng(seed)
+    splits = np.repeat(list(n), list(n.values()))
+    labels = np.concatenate([np.arange(k) % n_classes for k in n.values()])
+    labels = rng.permutation(labels[: len(splits)]) if len(n) == 1 else labels
+    items = pl.DataFrame(
+        {
+            "item": [f"item {i}" for i in range(len(splits))],
+            "label": [None if split == "predict" else f"class {c}" for split, c in zip(splits, labels, strict=True)],
+            "split_1": splits,
+        }
+    )
+    return items, labels
+
+
+def write_feature(
+    path: Path,
+    items: pl.DataFrame,
+    groups: np.ndarray,
+    *,
+    dim: int = 16,
+    noise: float = 0.5,
+    lacking: np.ndarray | None = None,
+    seed: int = 0,
+) -> list[Path]:
+    """Write embeddings around one centre a group, in two shards, and return their paths."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(groups.max() + 1, dim))
+    x = (centres[groups] + noise * rng.normal(size=(len(groups), dim)) + 5).astype(np.float32)
+    lacking = np.zeros(len(groups), dtype=bool) if lacking is None else lacking
+    paths = []
+    for shard in range(2):
+        paths.append(path.with_name(f"{path.name}-{shard}.h5"))
+        with FeatureWriter(paths[-1], {}) as writer:
+            for i in range(shard, len(items), 2):
+                writer.append(items["item"][i], None if lacking[i] else x[i])
+    return paths

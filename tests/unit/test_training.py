@@ -1,0 +1,269 @@
+"""`train_scheme` from feature shards to files: known answers, reproducibility, missing modalities, clear errors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from scheme_data import make_items, settings, write_feature
+
+from braid import metrics
+from braid.errors import FeatureError, StoreError, TrainingError
+from braid.schemes.model import Model
+from braid.schemes.registry import REGISTRY
+from braid.schemes.results import read_predictions
+from braid.schemes.train import train_scheme
+from braid.store.features import gather
+
+N_CLASSES = 6
+SIZES = {"train": 120, "val": 60, "test": 360, "predict": 6}
+FAST = {"learning_rate": 0.003, "epochs": 30}
+
+
+class Data:
+    """Two modalities that each tell half of the class: sound tells 2 groups, picture 3; `strong` tells nearly all."""
+
+    def __init__(self, folder: Path) -> None:
+        self.items, self.labels = make_items(SIZES, N_CLASSES)
+        rng = np.random.default_rng(0)
+        lacking = rng.random((2, len(self.labels))) < 0.05
+        lacking[:, -1] = True  # the last item has neither
+        self.lacking = lacking
+        self.features = {
+            "sound": write_feature(folder / "sound", self.items, self.labels % 2, lacking=lacking[0], seed=1),
+            "picture": write_feature(folder / "picture", self.items, self.labels // 2, lacking=lacking[1], seed=2),
+            "strong": write_feature(folder / "strong", self.items, self.labels, noise=1.2, seed=3),
+            "noise": write_feature(folder / "noise", self.items, self.labels * 0, seed=4),
+        }
+
+    def train(self, out: Path, type_: str, features: list[str], seed: int = 0, **changes: Any) -> dict[str, Any]:
+        items = changes.pop("items", self.items)
+        entry = settings(type_, features, **FAST | changes)
+        train_scheme(items, "1", self.features, entry, seed, out)
+        return json.loads((out / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    return Data(tmp_path_factory.mktemp("features"))
+
+
+def modalities(type_: str) -> list[str]:
+    return ["sound"] if type_ == "single" else ["sound", "picture"]
+
+
+@pytest.mark.parametrize("type_", REGISTRY)
+def test_learns_what_its_modalities_tell(type_: str, data: Data, tmp_path: Path) -> None:
+    report = data.train(tmp_path, type_, modalities(type_), epochs=60)
+    predictions = read_predictions(tmp_path / "predictions.h5")
+    complete = (np.array(predictions.splits) == "test") & predictions.present.all(axis=1)
+    accuracy = (predictions.probabilities.argmax(axis=1) == predictions.labels)[complete].mean()
+    if type_ == "single":  # which of three classes the sound cannot tell
+        assert abs(accuracy - 1 / 3) < 3 * np.sqrt(2 / 9 / complete.sum())
+    else:
+        assert accuracy > 0.95
+    assert report["n_parameters"] > 0
+    assert predictions.items == data.items["item"].to_list()
+    assert predictions.classes == [f"class {c}" for c in range(N_CLASSES)]
+    rows = np.array(predictions.splits) == "test"
+    again = metrics.evaluate(predictions.labels[rows], predictions.probabilities[rows], predictions.classes)
+    assert again == report["test"]
+    assert (predictions.labels[-SIZES["predict"] :] == -1).all()
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("type_", REGISTRY)
+def test_same_seed_same_bytes_whatever_the_threads(type_: str, data: Data, tmp_path: Path) -> None:
+    features = modalities(type_)
+    n_threads = torch.get_num_threads()
+    try:
+        for name, seed, threads in (("a", 0, 1), ("b", 0, 2), ("c", 1, 1)):
+            torch.set_num_threads(threads)
+            torch.rand(threads)  # the state of the caller's generator must not matter
+            data.train(tmp_path / name, type_, features, seed, epochs=3)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(n_threads)
+    for file in ("predictions.h5", "history.csv"):
+        a, b, c = ((tmp_path / name / file).read_bytes() for name in "abc")
+        assert a == b
+        assert a != c
+
+
+@pytest.mark.parametrize("type_", REGISTRY)
+def test_items_without_a_modality_are_kept(type_: str, data: Data, tmp_path: Path) -> None:
+    features = modalities(type_)
+    report = data.train(tmp_path, type_, features, epochs=3)
+    predictions = read_predictions(tmp_path / "predictions.h5")
+    columns = [["sound", "picture"].index(name) for name in features]
+    assert np.array_equal(predictions.present, ~data.lacking[columns].T)
+    without = ~predictions.present.any(axis=1)
+    prior = np.full(N_CLASSES, 1 / N_CLASSES, dtype=np.float32)  # the classes of train are balanced
+    assert without.any()
+    np.testing.assert_allclose(predictions.probabilities[without], np.tile(prior, (without.sum(), 1)), rtol=1e-6)
+    assert report["answered_by_prior"] == without.sum()
+    for split, counts in report["lacking"].items():
+        rows = np.array(predictions.splits) == split
+        assert counts == dict(zip(features, (~predictions.present[rows]).sum(axis=0), strict=True))
+    assert report["test"]["n"] == SIZES["test"]
+
+
+@pytest.mark.parametrize("type_", ["late", "double"])
+@pytest.mark.parametrize("combine", ["mean", "scalar_weights", "class_weights"])
+@pytest.mark.parametrize("other", ["noise", "sound"])
+def test_late_fusion_does_not_fall_below_the_best_modality(
+    type_: str, combine: str, other: str, data: Data, tmp_path: Path
+) -> None:
+    def accuracy(type_: str, features: list[str], **changes: Any) -> float:
+        """Return the mean over three seeds, since one training moves by a point or two."""
+        return np.mean(
+            [data.train(tmp_path, type_, features, seed, **changes)["test"]["accuracy"] for seed in range(3)]
+        ).item()
+
+    best = max(accuracy("single", ["strong"]), accuracy("single", [other]))
+    assert accuracy(type_, ["strong", other], combine=combine) >= best - 0.02
+
+
+def test_best_epoch_is_kept_and_training_stops_early(data: Data, tmp_path: Path) -> None:
+    report = data.train(tmp_path, "double", ["strong", "noise"], patience=4, epochs=50)
+    history = pl.read_csv(tmp_path / "history.csv")
+    assert history.columns[:2] == ["part", "epoch"]
+    assert set(report["best_epoch"]) == {"strong", "noise", "strong+noise"}
+    for (part,), rows in history.group_by("part"):
+        best = rows.sort("val_loss", "epoch").row(0, named=True)  # double watches the loss
+        assert report["best_epoch"][part] == best["epoch"]
+        assert rows.filter("kept")["epoch"].to_list() == [best["epoch"]]
+        assert rows["epoch"].to_list() == list(range(1, len(rows) + 1))
+        assert len(rows) == min(best["epoch"] + 4, 50)
+    assert len(history.filter(pl.col("part") == "noise")) < 50
+
+
+@pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy"])
+def test_the_tested_weights_are_those_of_the_best_epoch(monitor: str, data: Data, tmp_path: Path) -> None:
+    report = data.train(tmp_path, "single", ["strong"], monitor=monitor, patience=30)
+    history = pl.read_csv(tmp_path / "history.csv")
+    (best,) = history.filter("kept").iter_rows(named=True)
+    extreme = history["val_loss"].min() if monitor == "val_loss" else history["val_accuracy"].max()
+    assert best[monitor] == extreme
+    assert best["epoch"] == history.filter(pl.col(monitor) == extreme)["epoch"].min()
+    assert report["val"]["log_loss"] == pytest.approx(best["val_loss"], rel=1e-5)
+    assert report["val"]["accuracy"] == pytest.approx(best["val_accuracy"])
+
+
+def test_scaling_and_prior_come_from_train_alone(data: Data, tmp_path: Path) -> None:
+    """Other numbers, labels and modalities outside of train and val leave the model as it is."""
+    data.train(tmp_path / "a", "early", ["sound", "picture"], epochs=3)
+    fewer = data.items.filter(pl.col("split_1").is_in(["train", "val"]))
+    data.train(tmp_path / "b", "early", ["sound", "picture"], epochs=3, items=fewer)
+    a, b = (Model.load(tmp_path / name / "model.safetensors").state_dict() for name in "ab")
+    assert all(torch.equal(tensor, b[name]) for name, tensor in a.items())
+    here = (data.items["split_1"] == "train").to_numpy() & ~data.lacking[0]
+    x, _ = gather(data.features["sound"], data.items["item"].to_list())
+    np.testing.assert_allclose(a["standardisers.0.mean"], x[here].mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(a["standardisers.0.scale"], 1 / x[here].std(axis=0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("schedule", ["cosine_warm_restarts", "reduce_on_plateau", "constant"])
+def test_optimisers_and_schedules(optimizer: str, schedule: str, data: Data, tmp_path: Path) -> None:
+    data.train(tmp_path, "early", ["strong"], optimizer=optimizer, schedule=schedule, epochs=40, patience=40)
+    history = pl.read_csv(tmp_path / "history.csv")
+    assert history["train_loss"][-1] < history["train_loss"][0]
+    rates = history["learning_rate"].to_numpy()
+    expected = {
+        "constant": [0.003],
+        "cosine_warm_restarts": 0.0015 * (1 + np.cos(np.pi * np.r_[np.arange(10) / 10, np.arange(20) / 20])),
+    }
+    if schedule == "reduce_on_plateau":
+        assert set(np.round(np.log10(rates / 0.003), 6)) <= set(range(-8, 1))
+        assert (np.diff(rates) <= 0).all()
+        assert rates[-1] < rates[0]
+    else:
+        np.testing.assert_allclose(rates[: len(expected[schedule])], expected[schedule])
+
+
+def changed(items: pl.DataFrame, where: pl.Expr, **values: Any) -> pl.DataFrame:
+    return items.with_columns(
+        pl.when(where).then(pl.lit(value)).otherwise(pl.col(name)).alias(name) for name, value in values.items()
+    )
+
+
+IN = {split: pl.col("split_1") == split for split in SIZES}
+
+
+@pytest.mark.parametrize(
+    ("where", "values", "message"),
+    [
+        (IN["val"], {"split_1": "train"}, r"Fold 1 has no val items.*write `val` into the column split"),
+        (IN["train"], {"split_1": None}, r"Fold 1 has no train items"),
+        (pl.col("label").is_not_null(), {"label": "one"}, r"All items have the label 'one'"),
+        (IN["test"], {"label": "<new>"}, r"no training items of '<new>'"),
+        (IN["val"], {"label": None}, r"60 val items of fold 1 have no label, the first is 'item 120'"),
+    ],
+)
+def test_folds_that_cannot_be_trained_on(
+    where: pl.Expr, values: dict[str, Any], message: str, data: Data, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        data.train(tmp_path, "early", ["strong"], items=changed(data.items, where, **values))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("type_", ["single", "late"])
+@pytest.mark.parametrize(("split", "message"), [("train", "No training item"), ("val", "No validation item")])
+def test_a_modality_missing_for_a_whole_split(type_: str, split: str, message: str, data: Data, tmp_path: Path) -> None:
+    lacking = (data.items["split_1"] == split).to_numpy()
+    gappy = write_feature(tmp_path / "gappy", data.items, data.labels, lacking=lacking)
+    names = ["gappy"] if type_ == "single" else ["strong", "gappy"]
+    with pytest.raises(TrainingError, match=f"{message}.*gappy"):
+        train_scheme(data.items, "1", data.features | {"gappy": gappy}, settings(type_, names), 0, tmp_path / "out")
+
+
+def test_a_modality_missing_for_the_whole_test_split(data: Data, tmp_path: Path) -> None:
+    lacking = (data.items["split_1"] == "test").to_numpy()
+    gappy = write_feature(tmp_path / "gappy", data.items, data.labels, lacking=lacking)
+    train_scheme(data.items, "1", {"gappy": gappy}, settings("single", ["gappy"], epochs=3), 0, tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert report["test"]["log_loss"] == pytest.approx(np.log(N_CLASSES), rel=1e-5)
+
+
+def test_constant_features_are_survived(data: Data, tmp_path: Path) -> None:
+    constant = write_feature(tmp_path / "constant", data.items, data.labels * 0, noise=0)
+    train_scheme(
+        data.items, "1", {"constant": constant}, settings("early", ["constant"], epochs=3), 0, tmp_path / "out"
+    )
+    p = read_predictions(tmp_path / "out" / "predictions.h5").probabilities
+    assert np.isfinite(p).all()
+    np.testing.assert_array_equal(p, np.tile(p[0], (len(p), 1)))
+
+
+def test_unlabelled_test_items_have_no_metrics(data: Data, tmp_path: Path) -> None:
+    report = data.train(tmp_path, "early", ["strong"], epochs=2, items=changed(data.items, IN["test"], label=None))
+    assert report["test"] is None
+    assert report["val"]["n"] == SIZES["val"]
+
+
+def test_a_loss_that_is_not_finite(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"loss of strong is not finite in epoch 1; lower `learning_rate`"):
+        data.train(tmp_path, "early", ["strong"], optimizer="sgd", learning_rate=1e38)
+
+
+def test_items_that_no_shard_has(data: Data, tmp_path: Path) -> None:
+    with pytest.raises(FeatureError, match="in none of the"):
+        train_scheme(
+            data.items, "1", {"strong": data.features["strong"][:1]}, settings("early", ["strong"]), 0, tmp_path / "out"
+        )
+
+
+def test_foreign_and_truncated_files(data: Data, tmp_path: Path) -> None:
+    data.train(tmp_path, "early", ["strong"], epochs=1)
+    for name, read in (("predictions.h5", read_predictions), ("model.safetensors", Model.load)):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[:50])
+        with pytest.raises(StoreError, match=f"{name}.*delete it and train again"):
+            read(path)
