@@ -60,9 +60,10 @@ lock: $(READY) ## write envs/*.txt from pyproject.toml, keeping every version th
 	$(LOCK) pyproject.toml --group dev -o envs/requirements.txt
 	$(LOCK) --group bootstrap --constraints envs/requirements.txt -o envs/bootstrap.txt
 
+# The order of the edges follows the hash seed: fixed here, so that equal graphs are equal text.
 dag: $(READY) ## write the graph of the rules into README.md
 	@mkdir -p .snakemake
-	@{ echo '```mermaid'; $(RUN) snakemake --rulegraph mermaid-js && echo '```'; } > .snakemake/rulegraph.md
+	@{ echo '```mermaid'; PYTHONHASHSEED=0 $(RUN) snakemake --quiet all --rulegraph mermaid-js && echo '```'; } > .snakemake/rulegraph.md
 	@sed -e '/^<!-- rule graph -->$$/,/^<!-- end of rule graph -->$$/{//!d;}' \
 		-e '/^<!-- rule graph -->$$/r .snakemake/rulegraph.md' README.md > .snakemake/README.md
 	@mv .snakemake/README.md README.md
