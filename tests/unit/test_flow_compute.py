@@ -144,12 +144,14 @@ def test_statuses_are_kept(tmp_path: Path) -> None:
     clips = {
         "damaged": Clip(pictures, "damaged", "ends early"),
         "missing": Clip(pictures[:0], "missing", "the clip has no video"),
+        "cut": Clip(pictures[:1], "damaged", "ends early"),
         "single": Clip(pictures[:1]),
         "unreadable": Clip(pictures[:0], "unreadable", "no frame could be decoded"),
     }
     with run(clips, tmp_path) as shard:
         found = {name: (shard[name].status, shard[name].reason, shard[name].n_pairs) for name in shard.clips}
     assert found == {
+        "cut": ("short", "ends early; the video has a single frame, and flow needs two", 0),
         "damaged": ("damaged", "ends early", 2),
         "missing": ("missing", "the clip has no video", 0),
         "single": ("short", "the video has a single frame, and flow needs two", 0),
@@ -160,7 +162,7 @@ def test_statuses_are_kept(tmp_path: Path) -> None:
 def test_the_shard_says_how_it_was_made(tmp_path: Path) -> None:
     with run({"a": Clip(moving(1, 0, 2))}, tmp_path) as shard:
         assert shard.attrs["settings"] == FARNEBACK
-        assert shard.attrs["version"] == REGISTRY["farneback"].version
+        assert shard.attrs["versions"]["braid.flow"] == REGISTRY["farneback"].version
 
 
 def test_a_shard_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:

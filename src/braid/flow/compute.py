@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from braid.flow.registry import REGISTRY
 from braid.flow.transform import resize
 from braid.store.decoded import DecodedClip, DecodedShard
 from braid.store.flow import CHUNK_PAIRS, FlowWriter
+
+LIBRARIES = ("opencv-python-headless", "torch", "zarr")
 
 
 def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: int) -> None:
@@ -42,7 +45,10 @@ def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: in
     entry = REGISTRY[settings["type"]]
     method = entry.load()(settings, threads)
     block = CHUNK_PAIRS * -(-threads // CHUNK_PAIRS)
-    attrs = {"settings": settings, "version": entry.version}
+    attrs = {
+        "settings": settings,
+        "versions": {"braid.flow": entry.version, **{library: version(library) for library in LIBRARIES}},
+    }
     try:
         with DecodedShard(decoded) as shard, FlowWriter(out, settings["encoding"], settings["bound"], attrs) as writer:
             for name in shard.clips:
@@ -58,7 +64,8 @@ def _write_clip(writer: FlowWriter, name: str, clip: DecodedClip, method: Any, b
     if not clip.video.usable:
         writer.write(name, np.empty(0), status, reason, ())
     elif len(clip.times) < 2:
-        writer.write(name, clip.times, "short", "the video has a single frame, and flow needs two", ())
+        reason = "; ".join(filter(None, [reason, "the video has a single frame, and flow needs two"]))
+        writer.write(name, clip.times, "short", reason, ())
     else:
         writer.write(name, clip.times, status, reason, _ahead(_flow(method, clip, block, scale)))
 
