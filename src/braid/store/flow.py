@@ -118,7 +118,7 @@ class FlowShard:
         with _reading(self.path):
             self._store = ZipStore(self.path, mode="r")
             self._root = zarr.open_group(self._store, mode="r")
-            self.attrs = dict(self._root.attrs)
+            self.attrs: dict[str, Any] = dict(self._root.attrs)
             if self.attrs.get("format") != FORMAT:
                 self._store.close()
                 raise StoreError(f"{self.path} is no flow shard, its format is {self.attrs.get('format')!r}.")
