@@ -69,7 +69,7 @@ def log_loss(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: flo
     figure, axes = _rows(len(schemes))
     _dots(axes, schemes, runs, judged, "log_loss")
     axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="equal probabilities")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.05 * axes.dataLim.x1)
     axes.set_xlabel("log loss in nats (less is better)")
     return _finish(figure, axes)
 
@@ -104,7 +104,7 @@ def curves(histories: dict[str, list[pl.DataFrame]]) -> str:
             axes.plot(history["epoch"], history["val_loss"], color=FIRST, linewidth=1, alpha=0.85, label="val")
             kept = history.filter("kept")
             axes.plot(kept["epoch"], kept["val_loss"], "o", color=FIRST, markersize=3.5, label="weights kept")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * axes.dataLim.y1)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.tick_params(labelsize=7.5, labelcolor=MUTED)
         axes.set_xlabel("epoch", fontsize=7.5)
