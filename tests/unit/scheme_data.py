@@ -20,12 +20,10 @@ def settings(type_: str, features: list[str], **changes: Any) -> dict[str, Any]:
     return config.load(raw)["schemes"]["scheme"]
 
 
-def make_items(n: dict[str, int], n_classes: int, seed: int = 0) -> tuple[pl.DataFrame, np.ndarray]:
-    """Return items, so many a split, and their classes; those in `predict` have no label in the table."""
-    rng = np.random.default_rng(seed)
+def make_items(n: dict[str, int], n_classes: int) -> tuple[pl.DataFrame, np.ndarray]:
+    """Return items, so many a split with classes in turn, and their classes; those in `predict` have no label in the table."""
     splits = np.repeat(list(n), list(n.values()))
     labels = np.concatenate([np.arange(k) % n_classes for k in n.values()])
-    labels = rng.permutation(labels[: len(splits)]) if len(n) == 1 else labels
     items = pl.DataFrame(
         {
             "item": [f"item {i}" for i in range(len(splits))],

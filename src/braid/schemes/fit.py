@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import nll_loss
-from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from braid.errors import TrainingError
 from braid.schemes.batch import Batch
@@ -88,7 +88,7 @@ def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[
         advance(val_loss)
     network.load_state_dict(best_weights)
     network.eval()
-    history[best] = Epoch(**{**vars(history[best]), "kept": True})
+    history[best] = replace(history[best], kept=True)
     return history
 
 
@@ -138,9 +138,7 @@ def _schedule(optimiser: torch.optim.Optimizer, settings: dict[str, Any]) -> Cal
     """Return what is called with ``val_loss`` after each epoch."""
     match settings["schedule"]:
         case "cosine_warm_restarts":
-            restarts: LRScheduler = CosineAnnealingWarmRestarts(
-                optimiser, settings["restart_epochs"], settings["restart_factor"]
-            )
+            restarts = CosineAnnealingWarmRestarts(optimiser, settings["restart_epochs"], settings["restart_factor"])
             return lambda val_loss: restarts.step()
         case "reduce_on_plateau":
             return ReduceLROnPlateau(
