@@ -45,8 +45,8 @@ def decode_shard(clips: pl.DataFrame, out: Path, settings: dict[str, Any], worke
         "settings": settings,
         "versions": {"braid.media": VERSION, **{library: version(library) for library in LIBRARIES}},
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with DecodedWriter(out, attrs) as writer:
             for outcome in pool.run(tasks, settings, workers, out.parent):
                 record = outcome.record or lost(paths[outcome.clip], outcome.reason)

@@ -232,4 +232,4 @@ def _compare(frame: np.ndarray, first: np.ndarray) -> None:
 
 def _cause(error: Exception) -> str:
     """Return what a message of decord says, without the time, source line and failed check before it."""
-    return re.sub(r"^.*(\.cc:\d+: |Check failed: .*\) )", "", str(error).strip().splitlines()[-1])
+    return re.sub(r"^.*(\.cc:\d+: |Check failed: .*\) |\] )", "", str(error).strip().splitlines()[-1])

@@ -33,6 +33,8 @@ class VideoFacts:
         Video streams of the file, cover pictures not counted.
     codec, pixel_format : str
         FFmpeg's names.
+    bits : int
+        Of a colour component of a pixel; 0 where the header does not say.
     width, height : int
         Pixels, as coded: rotation is not applied.
     has_b_frames : bool
@@ -53,6 +55,7 @@ class VideoFacts:
     n_streams: int
     codec: str
     pixel_format: str
+    bits: int
     width: int
     height: int
     has_b_frames: bool
@@ -114,6 +117,7 @@ def probe(path: str, alive: Callable[[], None]) -> Facts:
             n_streams=sum(not is_picture(other) for other in container.streams.video),
             codec=context.codec.canonical_name,
             pixel_format=context.pix_fmt or "",
+            bits=max((component.bits for component in context.format.components), default=0) if context.format else 0,
             width=context.width,
             height=context.height,
             has_b_frames=bool(context.has_b_frames),
@@ -150,6 +154,8 @@ def why_not_decord(container: str, error: str, video: VideoFacts) -> str:
         return f"decord does not read the codec {video.codec}"
     if video.codec == "mpeg4" and video.has_b_frames:
         return "decord is not right on MPEG-4 with B-frames"
+    if video.bits > 8:
+        return f"decord does not round {video.bits}-bit pixels to 8 bits as others do"
     if video.n_trimmed:
         return "an edit list trims the stream, which decord does not apply"
     if video.n_streams > 1:

@@ -58,7 +58,7 @@ def serve(decode: Callable[..., dict[str, Any]]) -> None:
         except SpoolError as error:
             answer = {"stop": str(error)}
         except Exception as error:
-            answer = {"failed": f"{type(error).__name__}: {error}"}
+            answer = {"failed": " ".join(f"{type(error).__name__}: {error}".split())}
         say(answer)
 
 

@@ -19,6 +19,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import zarr
+from zarr.errors import BaseZarrError
 from zarr.storage import ZipStore
 
 from braid.errors import StoreError
@@ -232,8 +233,8 @@ class DecodedClip:
         out = np.empty((len(wanted), info["height"], info["width"], 3), np.uint8)
         with _reading(self._path):
             for run in _runs(np.unique(wanted), self._offsets):
-                begin, end = self._offsets[run[0]], self._offsets[run[-1] + 1]
-                data = memoryview(self._read("frames", begin, end))
+                begin, end = int(self._offsets[run[0]]), int(self._offsets[run[-1] + 1])
+                data = self._read("frames", begin, end).data
                 for index in run:
                     first, *more = np.flatnonzero(wanted == index)
                     codec.decode(
@@ -282,7 +283,8 @@ def _cure(path: Path) -> str:
 def _reading(path: Path) -> Iterator[None]:
     try:
         yield
-    except (BadZipFile, OSError, KeyError, ValueError, RuntimeError, zarr.errors.BaseZarrError) as error:
+    except (BadZipFile, OSError, KeyError, ValueError, RuntimeError, BaseZarrError) as error:
         raise StoreError(
-            f"{path} cannot be read as a decoded shard ({error}): it is missing, truncated or another kind of file; {_cure(path)}"
+            f"{path} cannot be read as a decoded shard ({error}): it is missing, truncated or another kind of file; "
+            f"{_cure(path)}"
         ) from error
