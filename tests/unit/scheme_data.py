@@ -21,7 +21,7 @@ def settings(type_: str, features: list[str], **changes: Any) -> dict[str, Any]:
 
 
 def make_items(n: dict[str, int], n_classes: int) -> tuple[pl.DataFrame, np.ndarray]:
-    """Return items, so many a split with classes in turn, and their classes; those in `predict` have no label in the table."""
+    """Return items, so many a split, and their classes in turn; those in `predict` have no label in the table."""
     splits = np.repeat(list(n), list(n.values()))
     labels = np.concatenate([np.arange(k) % n_classes for k in n.values()])
     items = pl.DataFrame(

@@ -62,15 +62,13 @@ def train_scheme(
     items = items.select("item", "label", split=f"split_{fold}").drop_nulls("split")
     _check_fold(items, fold, classes)
     names: list[str] = settings["features"]
-    gathered = [gather(features[name], items["item"].to_list()) for name in names]
-    x = [values for values, _ in gathered]
-    present = np.stack([here for _, here in gathered], axis=1)
+    x, present = _gather(items, features, names)
     codes = {name: code for code, name in enumerate(classes)}
     labels = np.array([codes.get(label, -1) for label in items["label"]], dtype=np.int64)
     splits = items["split"].to_numpy()
     train = splits == "train"
-    for m, name in enumerate(names):
-        if not present[train, m].any():
+    for name, here in zip(names, present[train].T, strict=True):
+        if not here.any():
             raise TrainingError(
                 f"No training item of fold {fold} has the feature {name!r}, so that nothing can be learned from it; "
                 f"take it out of the scheme's `features` or put items that have it into `train`."
@@ -99,6 +97,14 @@ def train_scheme(
         "seconds": time.perf_counter() - started,
     }
     write_text(out / "metrics.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _gather(
+    items: pl.DataFrame, features: Mapping[str, Sequence[Path]], names: list[str]
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return float32 [N, D_m] for each name, and the mask bool [N, M]."""
+    gathered = [gather(features[name], items["item"].to_list()) for name in names]
+    return [x for x, _ in gathered], np.stack([present for _, present in gathered], axis=1)
 
 
 def _check_fold(items: pl.DataFrame, fold: str, classes: list[str]) -> None:
