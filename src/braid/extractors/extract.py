@@ -17,6 +17,7 @@ from torch import Tensor
 
 import braid
 from braid import weights
+from braid.device import keep_freed_memory
 from braid.errors import BraidError
 from braid.extractors.base import Extractor, Plan
 from braid.extractors.batches import ahead, batches
@@ -49,6 +50,8 @@ def extract_features(
     """
     entry = REGISTRY[settings["type"]]
     torch.set_num_threads(threads)
+    if device == "cpu":
+        keep_freed_memory()
     extractor: Extractor = entry.load()(settings)
     extractor.network.to(device)
     dtype = _dtype(settings["dtype"], device)

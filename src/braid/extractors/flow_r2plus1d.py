@@ -34,7 +34,7 @@ class FlowR2Plus1d(R2Plus1d):
         super().__init__(settings)
         self.bound = settings["bound"]
 
-    def build(self, settings: Mapping[str, Any]) -> nn.Module:
+    def build(self, settings: Mapping[str, Any]) -> Any:
         return build(settings, _two_channels, adapt_stem)
 
     def cover(self, clip: Any) -> Cover:

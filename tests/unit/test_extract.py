@@ -1,0 +1,169 @@
+"""The pipeline around an extractor: order, overlap, bounded memory, statuses, errors that name the item."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from fake_clips import FakeClip, FakeShard, items
+from torch import nn
+
+from braid.errors import FeatureError
+from braid.extractors import extract
+from braid.extractors.base import Cover, Extractor, View
+from braid.extractors.registry import REGISTRY, ExtractorEntry
+from braid.store.features import FeatureShard
+
+SETTINGS = {"type": "toy", "weights": "random", "dtype": "auto", "batch_size": 4}
+
+
+class Toy(Extractor):
+    """Two numbers a second of a clip: the second and the clip's first pixel; every third view has another shape."""
+
+    least_seconds = 1.0
+    short_rule = "it is taken as it is"
+    load_seconds = forward_seconds = 0.0
+
+    def __init__(self, settings):
+        self.network = nn.Identity()
+        self.lock = threading.Lock()
+        self.alive = self.most_alive = 0
+        type(self).last = self
+
+    def cover(self, clip):
+        return Cover(clip.video.status, clip.video.reason, 0.0, len(clip.times) / 25)
+
+    def views(self, clip, start, end):
+        return [View(t, t + 1, np.array([t])) for t in range(int(start), max(int(end), int(start) + 1))]
+
+    def load(self, clip, view):
+        time.sleep(self.load_seconds)
+        with self.lock:
+            self.alive += 1
+            self.most_alive = max(self.most_alive, self.alive)
+        row = torch.tensor([float(view.indices[0]), float(clip.pictures[0, 0, 0, 0])])
+        return row.repeat(2 if view.indices[0] % 3 == 2 else 1)
+
+    def forward(self, batch):
+        time.sleep(self.forward_seconds)
+        with self.lock:
+            self.alive -= len(batch)
+        return batch[:, :2], batch[:, :1]
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path):
+    monkeypatch.setitem(REGISTRY, "toy", ExtractorEntry(f"{__name__}:Toy", 3, "video", "none"))
+
+    def run(clips, rows, **changes):
+        monkeypatch.setattr(extract, "_open", lambda source, path: FakeShard(clips))
+        extract.extract_features(items(*rows), tmp_path, tmp_path / "out.h5", SETTINGS | changes, 1, "cpu")
+        return FeatureShard(tmp_path / "out.h5")
+
+    return run
+
+
+def test_items_keep_their_order_and_their_tokens(run):
+    clips = {f"c{i}": FakeClip(i, seconds=1 + i % 5) for i in range(23)}
+    shard = run(clips, [(f"item {i}", f"c{i}", None, None) for i in range(23)])
+    assert shard.items == [f"item {i}" for i in range(23)]
+    assert set(shard.status) == {"ok"}
+    for i in range(23):
+        tokens, times = shard.tokens(i)
+        seconds = np.arange(1 + i % 5)
+        np.testing.assert_array_equal(tokens[:, 0], seconds)
+        np.testing.assert_array_equal(tokens[:, 1], clips[f"c{i}"].pictures[0, 0, 0, 0])
+        np.testing.assert_array_equal(times, np.stack([seconds, seconds + 1], axis=1))
+        np.testing.assert_allclose(shard.embedding[i], tokens.mean(axis=0))
+        assert shard.logits is not None
+        np.testing.assert_allclose(shard.logits[i], seconds.mean())
+
+
+def test_attributes_say_how_the_numbers_came_about(run):
+    attrs = run({"c": FakeClip()}, [("a", "c", None, None)]).attrs
+    assert attrs["settings"] == SETTINGS
+    assert (attrs["version"], attrs["weights"], attrs["dtype"], attrs["device"]) == (3, "random:0", "float32", "cpu")
+    assert attrs["source"] == {"settings": {"codec": "none"}}
+
+
+def test_status_of_items(run):
+    clips = {
+        "good": FakeClip(seconds=4),
+        "late": FakeClip(seconds=0.4),
+        "none": FakeClip(status="missing", reason="the file has no video"),
+        "bad": FakeClip(status="damaged", reason="it is cut off"),
+    }
+    rows = [
+        ("whole", "good", None, None),
+        ("window", "good", 1.0, 3.0),
+        ("nearly", "good", 1.0, 4.05),
+        ("partly", "good", 3.0, 5.0),
+        ("beyond", "good", 4.0, 5.0),
+        ("brief", "late", None, None),
+        ("absent", "none", None, None),
+        ("cut", "bad", 1.0, 9.0),
+    ]
+    shard = run(clips, rows)
+    found = dict(zip(shard.items, zip(shard.status, shard.reason, strict=True), strict=True))
+    assert found["whole"] == found["window"] == found["nearly"] == ("ok", "")
+    assert found["partly"] == ("short", "the item is [3, 5) s, of which the stream covers [3, 4) s")
+    assert found["beyond"] == ("missing", "the item is [4, 5) s, the stream only [0, 4) s")
+    assert found["brief"] == ("short", "0.4 s where a view takes 1 s: it is taken as it is")
+    assert found["absent"] == ("missing", "the file has no video")
+    assert found["cut"] == ("damaged", "it is cut off; the item is [1, 9) s, of which the stream covers [1, 2) s")
+    unusable = np.isnan(shard.embedding).all(axis=1)
+    assert [item for item, absent in zip(shard.items, unusable, strict=True) if absent] == ["beyond", "absent"]
+    assert np.isfinite(shard.embedding[~unusable]).all()
+    assert [len(shard.tokens(i)[0]) for i in range(8)] == [4, 2, 3, 1, 0, 1, 0, 1]
+
+
+def test_a_shard_without_a_usable_item(run):
+    shard = run({"c": FakeClip(status="unreadable", reason="x")}, [(f"{i}", "c", None, None) for i in range(30)])
+    assert shard.embedding.shape == (30, 0) and set(shard.status) == {"unreadable"}
+
+
+@pytest.mark.parametrize("n_items", [10, 300])
+def test_what_waits_is_bounded(run, n_items):
+    """Tensors that are loaded and not yet through the network: those ahead, those of other shapes, those in work."""
+    run({"c": FakeClip(seconds=4)}, [(f"{i}", "c", None, None) for i in range(n_items)])
+    assert Toy.last.alive == 0
+    assert Toy.last.most_alive <= (2 + 4 + 1) * SETTINGS["batch_size"] + 1
+
+
+def test_a_long_clip_streams_as_well(run):
+    run({"c": FakeClip(seconds=500)}, [("long", "c", None, None)])
+    assert Toy.last.most_alive <= (2 + 4 + 1) * SETTINGS["batch_size"] + 1
+
+
+def test_loading_overlaps_the_network(run, monkeypatch):
+    monkeypatch.setattr(Toy, "load_seconds", 0.02)
+    monkeypatch.setattr(Toy, "forward_seconds", 0.08)
+    start = time.perf_counter()
+    run({"c": FakeClip(seconds=2)}, [(f"{i}", "c", None, None) for i in range(40)])
+    sequential = 80 * 0.02 + 20 * 0.08
+    assert time.perf_counter() - start < 0.85 * sequential
+
+
+def test_numbers_that_are_not_finite_stop_with_the_item_and_leave_no_file(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(Toy, "pool", lambda self, tokens: tokens[0] / 0 * 0)
+    with pytest.raises(FeatureError, match="'the item'"), np.errstate(all="ignore"):
+        run({"c": FakeClip(seconds=2)}, [("the item", "c", None, None)])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [FeatureError("no"), RuntimeError("no")])
+def test_errors_while_reading_name_the_item(run, monkeypatch, error):
+    def fail(self, clip, view):
+        raise error
+
+    monkeypatch.setattr(Toy, "load", fail)
+    with pytest.raises(type(error)) as raised:
+        run({"c": FakeClip()}, [("the item", "c", None, None)])
+    assert "'the item'" in f"{raised.value} {getattr(raised.value, '__notes__', '')}"
+
+
+def test_bfloat16_is_autocast_and_recorded(run, monkeypatch):
+    monkeypatch.setattr(Toy, "forward", lambda self, batch: ((batch[:, :2] @ torch.eye(2)), None))
+    shard = run({"c": FakeClip(seconds=1)}, [("a", "c", None, None)], dtype="bfloat16")
+    assert shard.attrs["dtype"] == "bfloat16" and shard.embedding.dtype == np.float32

@@ -1,0 +1,76 @@
+"""Every extractor of the registry, with one body."""
+
+import numpy as np
+import pytest
+from fake_clips import FakeClip, FakeShard, items, settings
+
+from braid import config
+from braid.extractors import extract
+from braid.extractors.registry import REGISTRY
+from braid.store.features import FeatureShard
+
+CHEAP = {
+    "passt": {"architecture": "passt_s_p16_s16_128_ap468"},
+    "clip": {"frames": 2},
+    "r2plus1d": {"clip_length": 4, "views": 2},
+    "flow_r2plus1d": {"clip_length": 4, "views": 2, "flow": "farneback"},
+}
+"""Settings that keep the test of an extractor short; what has none is tested with its defaults."""
+DIMENSION = {"passt": 768, "clip": 512, "r2plus1d": 512, "flow_r2plus1d": 512}
+
+
+@pytest.mark.parametrize("kind", REGISTRY)
+def test_every_extractor(kind, tmp_path, monkeypatch):
+    clips = {
+        "long": FakeClip(1, seconds=2.2, start=0.5),
+        "short": FakeClip(2, seconds=0.16),
+        "none": FakeClip(3, status="missing", reason="the file has no such stream"),
+    }
+    rows = items(
+        ("whole", "long", None, None),
+        ("window", "long", 1.0, 1.9),
+        ("beyond", "long", 90.0, 91.0),
+        ("short", "short", None, None),
+        ("absent", "none", None, None),
+    )
+    monkeypatch.setattr(extract, "_open", lambda source, path: FakeShard(clips))
+    chosen = settings(kind, **CHEAP.get(kind, {}))
+    together, alone = tmp_path / "together.h5", tmp_path / "alone.h5"
+    extract.extract_features(rows, tmp_path, together, chosen, 1, "cpu")
+    extract.extract_features(rows[1:2], tmp_path, alone, {**chosen, "batch_size": 1}, 1, "cpu")
+    with FeatureShard(together) as shard:
+        assert shard.items == rows["item"].to_list()
+        assert shard.embedding.shape == (5, DIMENSION[kind])
+        assert np.isnan(shard.embedding).any(axis=1).tolist() == [False, False, True, False, True]
+        assert np.isnan(shard.embedding).all(axis=1).tolist() == [False, False, True, False, True]
+        assert [shard.status[i] for i in (0, 1, 2, 4)] == ["ok", "ok", "missing", "missing"]
+        assert shard.reason[4] == "the file has no such stream"
+        assert shard.attrs["weights"] == "random:0" and shard.attrs["version"] == REGISTRY[kind].version
+        for i, (start, end) in enumerate([(0.5, 2.7), (1.0, 1.9)]):
+            tokens, times = shard.tokens(i)
+            assert len(tokens) == len(times) > 0
+            assert (times[:, 0] >= start - 1e-9).all() and (times[:, 1] <= end + 1e-9).all()
+            assert (times[:, 1] > times[:, 0]).all()
+        assert not np.allclose(shard.embedding[0], shard.embedding[1], rtol=1e-3, atol=0)
+        with FeatureShard(alone) as same:  # neither its batch nor a second construction of the network matters
+            np.testing.assert_allclose(same.embedding[0], shard.embedding[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", REGISTRY)
+def test_schema_matches_the_registry(kind):
+    schema = config.types("extractors")[kind]
+    assert schema["additionalProperties"] is False and schema["properties"]["type"] == {"const": kind}
+    assert {"weights", "batch_size", "dtype"} < set(schema["properties"])
+    assert ("flow" in schema["properties"]) == (REGISTRY[kind].source == "flow")
+
+
+def test_schemas_and_registry_name_the_same():
+    assert set(config.types("extractors")) == set(REGISTRY)
+
+
+@pytest.mark.parametrize("kind", ["passt", "clip"])
+def test_libraries_are_kept_quiet(kind, capfd):
+    REGISTRY[kind].load()(settings(kind, **CHEAP[kind]))
+    printed = capfd.readouterr()
+    assert printed.out.splitlines() == [f"{kind}: random weights, seed 0; nothing was learnt from data"]
+    assert printed.err == ""
