@@ -47,9 +47,7 @@ class Lineage(NamedTuple):
     plain: str
 
     def follow(self, plain: str, shrunk: bool) -> Lineage:
-        """Return the lineage after the rows became those of `plain`; `shrunk` says that they are fewer and all old."""
-        if plain == self.plain:
-            return self
+        """Return the lineage after the rows became those of `plain`; `shrunk` says that none of them is new."""
         if shrunk:
             return Lineage(self.digest, plain)
         if self.digest == self.plain:

@@ -209,9 +209,7 @@ def _check_columns(data: bytes, path: object) -> None:
         raise ManifestError(f"{path}, row 1: a manifest has either one column split or the columns split_1 … split_K.")
     absent = {f"split_{fold}" for fold in range(1, len(splits) + 1)} - set(splits)
     if absent:
-        raise ManifestError(
-            f"{path}, row 1: {len(splits)} split columns, but none is {min(absent)}; number them from 1."
-        )
+        raise ManifestError(f"{path}, row 1: {len(splits)} split columns, but no {min(absent)}; number them from 1.")
 
 
 def _is_split(name: str) -> bool:
@@ -246,7 +244,7 @@ def _rules(field: dict[str, Any], kind: str, text: pl.Expr, value: pl.Expr) -> I
             choices = [choice for choice in field["enum"] if choice is not None]
             yield ~text.is_in(choices), f"is none of {', '.join(choices)}."
         if "pattern" in field:
-            yield (text != "") & ~text.str.contains(field["pattern"]), f"does not match {field['pattern']}."
+            yield ~text.str.contains(field["pattern"]), f"does not match {field['pattern']}."
     else:
         yield text.is_not_null() & value.is_null(), f"is not {'a number' if kind == 'number' else 'a whole number'}."
         yield value < field["minimum"], f"is less than {field['minimum']}."

@@ -10,12 +10,12 @@ from pathlib import Path
 
 from braid.errors import ManifestError
 
-VIDEO = frozenset(
-    [".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf"]
-    + [".ogv", ".ts", ".vob", ".webm", ".wmv"]
-)
 AUDIO = frozenset(
     [".aac", ".aif", ".aiff", ".amr", ".flac", ".m4a", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma"]
+)
+MEDIA = AUDIO.union(
+    [".3g2", ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf"],
+    [".ogv", ".ts", ".vob", ".webm", ".wmv"],
 )
 CHUNK_BYTES = 1 << 20
 
@@ -52,7 +52,7 @@ def find(root: Path) -> tuple[list[str], Counter[str]]:
         for name in names:
             path = Path(folder, name)
             suffix = path.suffix.lower()
-            if name.startswith(".") or suffix not in VIDEO | AUDIO:
+            if name.startswith(".") or suffix not in MEDIA:
                 others[suffix] += 1
             else:
                 found.append(_encodable(path.relative_to(root).as_posix(), root))

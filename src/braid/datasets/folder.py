@@ -53,8 +53,11 @@ def find(root: Path, audio_root: Path | None, group_pattern: str | None) -> Sour
     """
     paths, others = files.find(root)
     if not paths:
-        raise ManifestError(f"There are no media files in or below {root}; known endings are {_endings()}.")
-    notes = [f"Left out {n} files with the ending {suffix or 'none'!r}." for suffix, n in sorted(others.items())]
+        raise ManifestError(
+            f"There are no media files in or below {root}; known endings are {' '.join(sorted(files.MEDIA))}."
+        )
+    left_out = ", ".join(f"{n} {suffix or 'without ending'}" for suffix, n in sorted(others.items()))
+    notes = [f"Left out, since they are no media files: {left_out}."] if others else []
     sounds = {}
     if audio_root:
         found, _ = files.find(audio_root)
@@ -89,7 +92,3 @@ def _group(pattern: str | None, path: str) -> str | None:
     if not match:
         raise ManifestError(f"--group-pattern {pattern!r} matches nothing in {path!r}; every file needs a group then.")
     return match[1] if match.re.groups else match[0]
-
-
-def _endings() -> str:
-    return " ".join(sorted(files.VIDEO | files.AUDIO))
