@@ -199,8 +199,7 @@ def _advance(items: pl.DataFrame, path: Path, folder: Path, before: dict[str, An
         for offset, (name, length) in zip(offsets, lengths.items(), strict=False)
     }
     gone = {name: shard._replace(offset=0, length=0) for name, shard in known.items() if name not in shards}
-    used = items.filter(pl.any_horizontal(pl.col("^split_.*$").is_not_null()))
-    classes = used["label"].drop_nulls().unique().sort().to_list()
+    classes = manifest.classes(items)
     folds = _fold_digests(items, classes)
     name = f"items-{digest([before and before['items'], clips, rows, folds])}.arrow"
     with whole(folder / name) as beside:

@@ -137,6 +137,12 @@ def write(items: pl.DataFrame, path: str | Path) -> None:
         beside.write_bytes(data)
 
 
+def classes(items: pl.DataFrame) -> list[str]:
+    """Return the labels of all items that a fold uses, sorted, so that position is class number."""
+    used = items.filter(pl.any_horizontal(pl.col("^split_.*$").is_not_null()))
+    return used["label"].drop_nulls().unique().sort().to_list()
+
+
 def folds(items: pl.DataFrame) -> list[str]:
     """Return the names of the folds, "1" to "K", of a manifest that `read` returned."""
     return [column.removeprefix("split_") for column in items.columns if column.startswith("split_")]

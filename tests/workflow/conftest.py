@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -93,7 +94,7 @@ class Project:
     def planned(self, *targets: str) -> set[str]:
         """Return the messages of the jobs that a dry run announces, one a job."""
         printed = self.snakemake(*targets, "--dry-run")
-        return {line.partition(": ")[2] for line in printed.splitlines() if line.startswith("Job ")}
+        return set(re.findall(r"^Job \d+: (.+)", printed, re.MULTILINE))
 
     def copy(self, folder: Path) -> Project:
         """Copy the project, its results and Snakemake's records, file times included."""

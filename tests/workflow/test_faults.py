@@ -65,9 +65,7 @@ def test_a_bad_clip_is_recorded_and_the_run_goes_on(fresh, tmp_path):
     broken = project.folder / "media" / "clip 1.mp4"
     broken.write_bytes(broken.read_bytes()[:300])
     edit_rows(project, lambda rows: [re.sub(r"\d+$", "300", row) if row.startswith("1\t") else row for row in rows])
-    config = project.config
-    config["max_bad_fraction"] = 0.1
-    project.config = config
+    edit(project, "max_bad_fraction", 0.1)
     project.snakemake()
     with (project.results / "decoded" / "problems.tsv").open(encoding="utf-8") as file:
         problems = list(csv.DictReader(file, delimiter="\t"))
@@ -79,13 +77,11 @@ def test_a_bad_clip_is_recorded_and_the_run_goes_on(fresh, tmp_path):
 
 
 def test_too_many_bad_clips_stop_the_run(project):
-    config = project.config
     for number in (1, 3, 5):
         broken = project.folder / "media" / f"clip {number}.mp4"
         broken.write_bytes(b"not a video")
     edit_rows(project, lambda rows: [re.sub(r"\d+$", "11", row) if row[0] in "135" else row for row in rows])
-    config["max_bad_fraction"] = 0.1
-    project.config = config
+    edit(project, "max_bad_fraction", 0.1)
     printed = project.snakemake(fails=True)
     assert "max_bad_fraction" in printed
     assert (project.results / "decoded" / "problems.tsv").exists()
@@ -93,15 +89,15 @@ def test_too_many_bad_clips_stop_the_run(project):
 
 
 @pytest.mark.parametrize(
-    ("section", "name", "settings", "sentence"),
+    ("key", "value", "sentence"),
     [
-        ("extractors", "sound", {"wieghts": "random"}, "did you mean 'weights'?"),
-        ("schemes", "early", {"features": ["sound", "picture"]}, "names 'picture', which is not under extractors"),
-        ("decode", "codec", {}, "config key decode.codec"),
+        ("extractors.sound.wieghts", "random", "did you mean 'weights'?"),
+        ("schemes.early.features", ["sound", "picture"], "names 'picture', which is not under extractors"),
+        ("decode.codec", "gif", "config key decode.codec must be one of jpeg, lossless, got 'gif'."),
     ],
 )
-def test_a_bad_config_stops_before_the_first_job(project, section, name, settings, sentence):
-    edit(project, section, name, **settings)
+def test_a_bad_config_stops_before_the_first_job(project, key, value, sentence):
+    edit(project, key, value)
     printed = project.snakemake(fails=True)
     assert sentence in printed
     assert "Traceback" not in printed

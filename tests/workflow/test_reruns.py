@@ -16,7 +16,8 @@ SCHEMES = {
     "early": "Training early, fold 1, seed 0",
 }
 TRAINING = {*SCHEMES.values(), REPORT}
-PROBLEMS = {"Listing clips that could not be read", "Counting clips that could not be read"}
+COUNTING = "Counting clips that could not be read"
+PROBLEMS = {"Listing clips that could not be read", COUNTING}
 
 
 def decoding(*shards: str) -> set[str]:
@@ -32,9 +33,13 @@ EVERYTHING = (
 )
 
 
-def edit(project: Project, section: str, name: str, **settings) -> None:
-    config = project.config
-    config.setdefault(section, {}).setdefault(name, {}).update(settings)
+def edit(project: Project, key: str, value) -> None:
+    """Set the dotted `key` of the config."""
+    config = node = project.config
+    *parents, last = key.split(".")
+    for parent in parents:
+        node = node.setdefault(parent, {})
+    node[last] = value
     project.config = config
 
 
@@ -73,32 +78,30 @@ def test_edit_of_the_library_or_a_script(project):
 
 
 def test_parameter_of_a_scheme(project):
-    edit(project, "schemes", "sound", learning_rate=0.005)
+    edit(project, "schemes.sound.learning_rate", 0.005)
     assert project.planned() == {SCHEMES["sound"], REPORT}
     project.snakemake()
     assert project.planned() == set()
 
 
 def test_new_scheme(project):
-    edit(project, "schemes", "late", type="late", features=["sound", "flow3d"])
+    edit(project, "schemes.late", {"type": "late", "features": ["sound", "flow3d"]})
     assert project.planned() == {"Training late, fold 1, seed 0", REPORT}
 
 
 def test_new_seed(project):
-    config = project.config
-    config["seeds"] = [0, 1]
-    project.config = config
+    edit(project, "seeds", [0, 1])
     assert project.planned() == {f"Training {scheme}, fold 1, seed 1" for scheme in SCHEMES} | {REPORT}
 
 
-@pytest.mark.parametrize("change", [("right", "left"), ("\ttrain\t", "\tval\t")], ids=["label", "split"])
+@pytest.mark.parametrize("change", [("\tright\t", "\tdown\t"), ("\ttrain\t", "\tval\t")], ids=["label", "split"])
 def test_label_or_split(project, change):
-    edit_rows(project, lambda rows: [rows[0].replace(*change), *rows[1:]] if change[0] == "\ttrain\t" else [row.replace(*change) for row in rows])
+    edit_rows(project, lambda rows: [rows[0].replace(*change), *rows[1:]])
     assert project.planned() == TRAINING
 
 
 def test_parameter_of_an_extractor(project):
-    edit(project, "extractors", "flow3d", bound=10)
+    edit(project, "extractors.flow3d.bound", 5)
     assert project.planned() == extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
 
 
@@ -115,7 +118,7 @@ def test_version_of_a_scheme(project):
 def test_weights_of_an_extractor(project):
     weights = project.folder / "weights.pth"
     weights.write_bytes(b"first")
-    edit(project, "extractors", "sound", weights="weights.pth")
+    edit(project, "extractors.sound.weights", "weights.pth")
     assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], REPORT}
 
 
@@ -131,9 +134,9 @@ def test_other_bytes_in_the_same_weights_file_are_other_weights(project):
 
 
 def test_new_extractor(project):
-    edit(project, "extractors", "video", type="r2plus1d", weights="random")
+    edit(project, "extractors.video", {"type": "r2plus1d", "weights": "random"})
     assert project.planned() == extracting("video", "a", "b") | {REPORT}
-    edit(project, "schemes", "video", type="single", features=["video"])
+    edit(project, "schemes.video", {"type": "single", "features": ["video"]})
     assert project.planned() == extracting("video", "a", "b") | {"Training video, fold 1, seed 0", REPORT}
 
 
@@ -171,18 +174,17 @@ def test_changed_file(project):
 
 
 def test_decode_parameter(project):
-    edit(project, "decode", "short_side", **{})
-    config = project.config
-    config["decode"]["short_side"] = 48
-    project.config = config
+    edit(project, "decode.short_side", 48)
     assert project.planned() == EVERYTHING
 
 
+def test_max_bad_fraction(project):
+    edit(project, "max_bad_fraction", 0.5)
+    assert project.planned() == {COUNTING} | TRAINING
+
+
 def test_report_setting(project):
-    edit(project, "report", "title", **{})
-    config = project.config
-    config["report"] = {"title": "Another title"}
-    project.config = config
+    edit(project, "report.title", "Another title")
     assert project.planned() == {REPORT}
 
 

@@ -2,6 +2,7 @@ rule build_report:
     """Write the report: one page, its tables and figures, and the predictions to hand in."""
     input:
         problems=rules.list_problems.output,
+        counts=rules.check_problems.output,
         features=expand(FEATURES, extractor=CONFIG["extractors"], shard=INDEX.shards),
         schemes=expand(
             rules.train_scheme.output,

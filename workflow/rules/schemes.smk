@@ -1,8 +1,7 @@
 rule train_scheme:
     """Train one scheme on one fold with one seed, predict every item and evaluate."""
     input:
-        # Ancient: it stops the run, but a change of it is no reason to train again.
-        ancient(rules.check_problems.output),
+        counts=rules.check_problems.output,
         features=scheme_features,
     output:
         model=f"{SCHEME}/model.safetensors",

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from braid import metrics
+from braid import manifest, metrics
 from braid.errors import TrainingError
 from braid.files import whole, write_text
 from braid.schemes.model import Description, Model, Standardiser
@@ -58,7 +58,7 @@ def train_scheme(
         A shard lacks items of the fold.
     """
     started = time.perf_counter()
-    classes = sorted(items["label"].drop_nulls().unique())
+    classes = manifest.classes(items)
     items = items.select("item", "label", split=f"split_{fold}").drop_nulls("split")
     _check_fold(items, fold, classes)
     names: list[str] = settings["features"]
