@@ -1,7 +1,6 @@
 import tempfile
 
 import numpy as np
-
 import pytest
 
 from braid.media.clip import decode_clip

@@ -43,6 +43,7 @@ def write_video(
     with av.open(str(path), "w", container_options=container or {}) as out:
         out.metadata.update(metadata or {})
         stream = out.add_stream(codec, rate=rate, options=options or {})
+        assert isinstance(stream, av.VideoStream)
         audio = None if sound is None else out.add_stream(sound[0], rate=sound[2], layout=_layout(sound[1]))
         for i, frame in enumerate(frames):
             picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
@@ -90,6 +91,7 @@ def copy_packets(source: Path, target: Path, keep, shift: int = 0, container: di
         copied = out.add_stream_from_template(stream)
         for number, packet in enumerate(packet for packet in read.demux(stream) if packet.size):
             if keep(number, packet):
+                assert packet.pts is not None and packet.dts is not None
                 packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
                 packet.stream = copied
                 out.mux(packet)

@@ -1,6 +1,7 @@
 """The files that decoders disagree about, made in code: which decoder reads them, and that it reads them rightly."""
 
 import random
+from collections.abc import Sequence
 
 import av
 import cv2
@@ -14,8 +15,8 @@ COUNT = [numbered(i) for i in range(N)]
 NO_BFRAMES = {"bf": "0"}
 
 
-def check_all_frames(clip, decoder, times, shown=range(N), status="ok"):
-    assert (clip.video["status"], clip.video["reason"]) == (status, "")
+def check_all_frames(clip, decoder, times, shown: Sequence[int] = range(N)):
+    assert (clip.video["status"], clip.video["reason"]) == ("ok", "")
     assert clip.info["decoder"] == decoder, clip.info["decoder_reason"]
     assert numbers(clip.frames) == list(shown)
     assert clip.info["n_frames"] == len(shown)
@@ -116,11 +117,11 @@ def test_frames_are_upright(tmp_path, decoded, rotation, short_side, decoder):
 
 def test_scaled_frames_of_both_decoders_agree(tmp_path, decoded):
     rng = np.random.default_rng(0)
-    noise = [cv2.resize(rng.integers(90, 160, (24, 32, 3), np.uint8), (320, 240)) for _ in range(5)]
+    noise = [cv2.resize(rng.integers(0, 255, (24, 32, 3), np.uint8), (320, 240)) for _ in range(5)]
     path = write_video(tmp_path / "noise.mp4", noise)
     first, second = (decoded(path, short_side=90, decoder=decoder).frames for decoder in ("decord", "pyav"))
     assert first.shape == second.shape == (5, 90, 120, 3)
-    assert np.abs(first.astype(int) - second).mean() < 1
+    assert np.abs(first.astype(int) - second).mean() < 3
 
 
 @pytest.mark.parametrize("pixel_format", ["yuv420p10le", "yuv444p", "yuvj420p"])

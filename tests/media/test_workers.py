@@ -1,4 +1,4 @@
-"""Workers: a fault of a decoder costs one clip, a fault of the disk stops the shard, and nothing outlives the parent."""
+"""Workers: a fault of a decoder costs one clip, a fault of the disk the shard, and nothing outlives the parent."""
 
 import os
 import signal

@@ -4,6 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 import zarr
+from zarr.storage import ZipStore
 
 from braid.errors import StoreError
 from braid.media import codec
@@ -148,7 +149,7 @@ def test_damaged_bytes_inside_a_shard(shard):
 def test_foreign_files(tmp_path):
     missing, text, foreign = tmp_path / "missing", tmp_path / "text", tmp_path / "foreign.zarr.zip"
     text.write_text("not a shard")
-    with zarr.storage.ZipStore(foreign, mode="w") as store:
+    with ZipStore(foreign, mode="w") as store:
         zarr.create_group(store, attributes={"format": "another"})
     for path in (missing, text, foreign):
         with pytest.raises(StoreError, match=path.name):

@@ -118,7 +118,15 @@ def _copy(group: zarr.Group, name: str, spool: BinaryIO, begin: int, length: int
     """Copy an array from the spool, a chunk at a time, since a chunk of a zip file is written once."""
     dtype = np.dtype(DTYPES[name])
     chunk = min(length, CHUNK_BYTES // dtype.itemsize)
-    array = group.create_array(name, shape=(length,), chunks=(chunk,), dtype=dtype, compressors=None, filters=None)
+    array = group.create_array(
+        name,
+        shape=(length,),
+        chunks=(chunk,),
+        dtype=dtype,
+        compressors=None,
+        filters=None,
+        config={"write_empty_chunks": True},  # saves looking whether they are
+    )
     spool.seek(begin)
     for start in range(0, length, chunk):
         count = min(chunk, length - start)
