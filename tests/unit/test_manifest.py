@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from braid import manifest, table
+from braid import checks, manifest, table
 from braid.errors import ManifestError
 
 DOCS = Path(__file__).parents[2] / "docs" / "manifest.md"
@@ -127,7 +127,7 @@ def test_several_problems_at_once_in_the_order_of_the_file():
     assert first == "clips.tsv has 30 problems:"
     assert rest == "  and 20 more."
     numbers = [int(sentence.split()[1].rstrip(",")) for sentence in sentences]
-    assert len(numbers) == manifest.REPORTED
+    assert len(numbers) == checks.REPORTED
     assert numbers == sorted(numbers)
     assert numbers[0] == 2
 

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from braid import manifest
+from braid.checks import LABELLED
 from braid.datasets import delimited, folder, source
 from braid.errors import ManifestError
 
@@ -86,7 +87,7 @@ def _check(arguments: argparse.Namespace) -> None:
         split = f"split_{fold}"
         counts = items.filter(pl.col(split).is_not_null()).group_by("label", split).len()
         table = counts.pivot(split, index="label", values="len").fill_null(0).sort("label", nulls_last=True)
-        names = [name for name in (*manifest.LABELLED, "predict") if name in table.columns]
+        names = [name for name in (*LABELLED, "predict") if name in table.columns]
         print("\t".join([f"fold {fold}", *names]))
         for row in table.iter_rows(named=True):
             print("\t".join([row["label"] or "(no label)", *(str(row[name]) for name in names)]))
@@ -95,7 +96,7 @@ def _check(arguments: argparse.Namespace) -> None:
 def _counts(items: pl.DataFrame) -> str:
     """Return how many items, clips, shards and labels there are, and items of each split of the first fold."""
     splits = dict(items["split_1"].value_counts().iter_rows())
-    order = [name for name in (*manifest.LABELLED, "predict", None) if name in splits]
+    order = [name for name in (*LABELLED, "predict", None) if name in splits]
     parts = ", ".join(f"{splits[name]} {name or 'unused'}" for name in order)
     return (
         f"{items.height} items of {items['clip'].n_unique()} clips in {items['shard'].n_unique()} shards,"
@@ -105,7 +106,7 @@ def _counts(items: pl.DataFrame) -> str:
 
 def _share(text: str) -> tuple[str, float]:
     name, _, share = text.partition("=")
-    if name not in manifest.LABELLED or not 0 <= float(share) <= 1:
+    if name not in LABELLED or not 0 <= float(share) <= 1:
         raise ValueError
     return name, float(share)
 

@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from braid import table
+from braid.checks import LABELLED
 from braid.datasets import files
 from braid.datasets.source import SCHEMA, Source
 from braid.errors import ManifestError
-from braid.manifest import LABELLED
 
 ALIASES = {
     "item": ("item", "item_id"),

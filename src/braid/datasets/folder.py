@@ -9,10 +9,10 @@ from typing import Any
 
 import polars as pl
 
+from braid.checks import LABELLED
 from braid.datasets import files
 from braid.datasets.source import SCHEMA, Source
 from braid.errors import ManifestError
-from braid.manifest import LABELLED
 
 SPLITS = {*LABELLED, "predict"}
 
