@@ -98,10 +98,12 @@ def _check(value: Any, rules: dict[str, Any], document: str, where: str) -> None
 def _sentences(error: ValidationError, where: str) -> Iterator[str]:
     path = ".".join([part for part in (where, *map(str, error.absolute_path)) if part]) or "the config"
     key = path if path == "the config" else f"config key {path}"
-    rule, value = error.validator, error.instance
+    rule: Any = error.validator
+    value: Any = error.instance
     limit: Any = error.validator_value
+    rules: Any = error.schema
     if rule == "additionalProperties":
-        known = list(error.schema["properties"])  # type: ignore[index]
+        known = list(rules["properties"])
         for name in sorted(set(value) - set(known)):
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}."
@@ -126,8 +128,8 @@ def _sentences(error: ValidationError, where: str) -> Iterator[str]:
         yield f"{key} must be less than {limit}, got {value!r}."
     elif rule == "pattern":
         yield f"{key}: {value!r} must match {limit} (letters, digits and what the pattern names)."
-    elif rule in ("anyOf", "oneOf"):
-        yield f"{key}: {value!r} is none of the forms that are allowed. {error.schema.get('description', '')}".strip()  # type: ignore[union-attr]
+    elif rule == "anyOf":
+        yield f"{key}: {value!r} is none of the forms that are allowed. {rules.get('description', '')}".strip()
     else:
         yield f"{key}: {error.message}."
 

@@ -25,7 +25,7 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         yield beside
         _sync(beside)
-        os.replace(beside, path)
+        beside.replace(path)
         _sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)

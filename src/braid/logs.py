@@ -7,17 +7,18 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from braid.errors import BraidError
 
 
 @contextmanager
-def job_log(path: str) -> Iterator[None]:
+def job_log(path: str | Path) -> Iterator[None]:
     """Send descriptors 1 and 2 to `path` while the block runs; end the process with status 1 when it fails.
 
     An error that the user can mend is logged as its sentence, any other one with its traceback.
     """
-    with open(path, "w", encoding="utf-8", buffering=1) as log:
+    with Path(path).open("w", encoding="utf-8", buffering=1) as log:
         sys.stdout.flush()
         sys.stderr.flush()
         os.dup2(log.fileno(), 1)

@@ -50,8 +50,8 @@ def _object(rules: dict[str, Any], document: str) -> Iterator[str]:
 def _values(rule: dict[str, Any]) -> str:
     if "enum" in rule:
         return ", ".join(f"`{json.dumps(value)}`" for value in rule["enum"])
-    if "anyOf" in rule or "oneOf" in rule:
-        return " or ".join(_values(each) for each in rule.get("anyOf", rule.get("oneOf")))
+    if "anyOf" in rule:
+        return " or ".join(_values(each) for each in rule["anyOf"])
     if "const" in rule:
         return f"`{json.dumps(rule['const'])}`"
     kinds = rule.get("type", "any")

@@ -61,7 +61,9 @@ def assert_strict_and_described(rules, document, where):
 
 
 @pytest.mark.parametrize(
-    ("section", "registry"), [("flow", FLOW), ("extractors", EXTRACTORS), ("schemes", SCHEMES)], ids=lambda value: str(value)[:9]
+    ("section", "registry"),
+    [("flow", FLOW), ("extractors", EXTRACTORS), ("schemes", SCHEMES)],
+    ids=lambda value: str(value)[:9],
 )
 def test_each_registry_entry_has_a_schema_and_the_reverse(section, registry):
     assert set(config.types(section)) == set(registry)
@@ -94,7 +96,11 @@ def test_load_leaves_its_argument_alone():
         ("extractors.sound", "passt", "config key extractors.sound must be a mapping with a `type`, got 'passt'."),
         ("extractors.sound.type", "pasta", "config key extractors.sound.type must be one of"),
         ("schemes.sound.features", ["picture"], "names 'picture', which is not under extractors; choose from sound."),
-        ("extractors.flow", {"type": "flow_r2plus1d", "flow": "dis"}, "names 'dis', which is not under flow; flow is empty."),
+        (
+            "extractors.flow",
+            {"type": "flow_r2plus1d", "flow": "dis"},
+            "names 'dis', which is not under flow; flow is empty.",
+        ),
     ],
 )
 def test_a_wrong_key_is_a_sentence(path, value, sentence):

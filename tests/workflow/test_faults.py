@@ -22,16 +22,18 @@ def run_until(project, pattern: str) -> set[str]:
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     )  # fmt: skip
     assert process.stdout
-    for line in process.stdout:
-        if started := re.match(r"Job (\d+): (.+)", line):
-            messages[started[1]] = started[2]
-        if ended := re.match(r"Finished jobid: (\d+)", line):
-            finished.add(messages[ended[1]])
-        if re.match(pattern, line):
-            break
-    # A moment later: in the middle of the jobs that have just been started, not between jobs.
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGKILL)
+    try:
+        for line in process.stdout:
+            if started := re.match(r"Job (\d+): (.+)", line):
+                messages[started[1]] = started[2]
+            if ended := re.match(r"Finished jobid: (\d+)", line):
+                finished.add(messages[ended[1]])
+            if re.match(pattern, line):
+                break
+        # A moment later: in the middle of the jobs that have just been started, not between jobs.
+        time.sleep(1)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
     rest = process.communicate()[0]
     finished |= {messages[number] for number in re.findall(r"Finished jobid: (\d+)", rest) if number in messages}
     return finished
@@ -48,7 +50,12 @@ def predictions(project) -> dict[str, np.ndarray]:
 def test_a_killed_run_continues_with_the_same_results(fresh, finished, tmp_path):
     project = fresh.copy(tmp_path / "project")
     done: set[str] = set()
-    for pattern in (r"Job \d+: Decoding", r"Finished jobid: \d+ \(Rule: decode_shard", r"Job \d+: Extracting", r"Job \d+: Training"):
+    for pattern in (
+        r"Job \d+: Decoding",
+        r"Finished jobid: \d+ \(Rule: decode_shard",
+        r"Job \d+: Extracting",
+        r"Job \d+: Training",
+    ):
         done |= run_until(project, pattern)
         project.snakemake("--unlock")
         assert project.planned() == EVERYTHING - done
@@ -80,7 +87,9 @@ def test_too_many_bad_clips_stop_the_run(project):
     for number in (1, 3, 5):
         broken = project.folder / "media" / f"clip {number}.mp4"
         broken.write_bytes(b"not a video")
-    edit_rows(project, lambda rows: [re.sub(r"\d+$", "11", row) if row[0] in "135" else row for row in rows])
+    edit_rows(
+        project, lambda rows: [re.sub(r"\d+$", "11", row) if row[:2] in ("1\t", "3\t", "5\t") else row for row in rows]
+    )
     edit(project, "max_bad_fraction", 0.1)
     printed = project.snakemake(fails=True)
     assert "max_bad_fraction" in printed

@@ -21,16 +21,16 @@ PROBLEMS = {"Listing clips that could not be read", COUNTING}
 
 
 def decoding(*shards: str) -> set[str]:
-    return {f"Decoding shard {shard}" for shard in shards} | {f"Computing farneback flow of shard {shard}" for shard in shards}
+    return {f"Decoding shard {shard}" for shard in shards} | {
+        f"Computing farneback flow of shard {shard}" for shard in shards
+    }
 
 
 def extracting(extractor: str, *shards: str) -> set[str]:
     return {f"Extracting {extractor} from shard {shard}" for shard in shards}
 
 
-EVERYTHING = (
-    decoding("a", "b") | extracting("sound", "a", "b") | extracting("flow3d", "a", "b") | PROBLEMS | TRAINING
-)
+EVERYTHING = decoding("a", "b") | extracting("sound", "a", "b") | extracting("flow3d", "a", "b") | PROBLEMS | TRAINING
 
 
 def edit(project: Project, key: str, value) -> None:
@@ -65,7 +65,11 @@ def test_nothing_changed(project):
 
 
 def test_touch(project):
-    for path in [*project.folder.glob("media/*"), *project.folder.glob("workflow/scripts/*.py"), project.folder / "config.yaml"]:
+    for path in [
+        *project.folder.glob("media/*"),
+        *project.folder.glob("workflow/scripts/*.py"),
+        project.folder / "config.yaml",
+    ]:
         os.utime(path)
     assert project.planned() == set()
 

@@ -2,11 +2,6 @@ rule decode_shard:
     """Decode the clips of one shard: frames, times, sound, and the status of both streams."""
     output:
         DECODED,
-    params:
-        index=INDEX.folder,
-        rows=lambda wildcards: INDEX.clips_digest(wildcards.shard),
-        settings=CONFIG["decode"],
-        version=media.VERSION,
     log:
         f"{RESULTS}/logs/decode_shard/{{shard}}.log",
     benchmark:
@@ -15,6 +10,11 @@ rule decode_shard:
     resources:
         mem_mb=4000,
         runtime=120,
+    params:
+        index=INDEX.folder,
+        rows=lambda wildcards: INDEX.clips_digest(wildcards.shard),
+        settings=CONFIG["decode"],
+        version=media.VERSION,
     message:
         "Decoding shard {wildcards.shard}"
     script:
@@ -27,10 +27,6 @@ rule list_problems:
         expand(DECODED, shard=INDEX.shards),
     output:
         f"{RESULTS}/decoded/problems.tsv",
-    params:
-        index=INDEX.folder,
-        rows=INDEX.present_digest,
-        version=media.VERSION,
     log:
         f"{RESULTS}/logs/list_problems.log",
     benchmark:
@@ -38,6 +34,10 @@ rule list_problems:
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        index=INDEX.folder,
+        rows=INDEX.present_digest,
+        version=media.VERSION,
     message:
         "Listing clips that could not be read"
     script:
@@ -50,14 +50,14 @@ rule check_problems:
         rules.list_problems.output,
     output:
         f"{RESULTS}/decoded/counts.json",
-    params:
-        index=INDEX.folder,
-        max_bad_fraction=CONFIG["max_bad_fraction"],
     log:
         f"{RESULTS}/logs/check_problems.log",
     resources:
         mem_mb=1000,
         runtime=30,
+    params:
+        index=INDEX.folder,
+        max_bad_fraction=CONFIG["max_bad_fraction"],
     message:
         "Counting clips that could not be read"
     script:

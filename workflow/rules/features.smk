@@ -4,12 +4,6 @@ rule extract_features:
         feature_source,
     output:
         FEATURES,
-    params:
-        index=INDEX.folder,
-        rows=lambda wildcards: INDEX.items_digest(wildcards.shard),
-        settings=setting("extractors", "extractor"),
-        version=version("extractors", EXTRACTORS, "extractor"),
-        weights=weights_identity,
     log:
         f"{RESULTS}/logs/extract_features/{{extractor}}/{{shard}}.log",
     benchmark:
@@ -19,6 +13,12 @@ rule extract_features:
         gpu=1,
         mem_mb=8000,
         runtime=240,
+    params:
+        index=INDEX.folder,
+        rows=lambda wildcards: INDEX.items_digest(wildcards.shard),
+        settings=setting("extractors", "extractor"),
+        version=version("extractors", EXTRACTORS, "extractor"),
+        weights=weights_identity,
     message:
         "Extracting {wildcards.extractor} from shard {wildcards.shard}"
     script:

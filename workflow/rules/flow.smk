@@ -4,9 +4,6 @@ rule compute_flow:
         DECODED,
     output:
         FLOW,
-    params:
-        settings=setting("flow", "method"),
-        version=version("flow", FLOW_METHODS, "method"),
     log:
         f"{RESULTS}/logs/compute_flow/{{method}}/{{shard}}.log",
     benchmark:
@@ -15,6 +12,9 @@ rule compute_flow:
     resources:
         mem_mb=4000,
         runtime=240,
+    params:
+        settings=setting("flow", "method"),
+        version=version("flow", FLOW_METHODS, "method"),
     message:
         "Computing {wildcards.method} flow of shard {wildcards.shard}"
     script:

@@ -15,9 +15,6 @@ rule build_report:
             report(f"{RESULTS}/{name}", caption=f"../report/{caption}.rst", category="braid")
             for name, caption in reports.OUTPUTS.items()
         ],
-    params:
-        config=CONFIG,
-        version=reports.VERSION,
     log:
         f"{RESULTS}/logs/build_report.log",
     benchmark:
@@ -25,6 +22,9 @@ rule build_report:
     resources:
         mem_mb=4000,
         runtime=30,
+    params:
+        config=CONFIG,
+        version=reports.VERSION,
     message:
         "Writing the report"
     script:

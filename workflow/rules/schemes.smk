@@ -8,12 +8,6 @@ rule train_scheme:
         history=f"{SCHEME}/history.csv",
         predictions=f"{SCHEME}/predictions.h5",
         metrics=f"{SCHEME}/metrics.json",
-    params:
-        index=INDEX.folder,
-        rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
-        settings=setting("schemes", "scheme"),
-        version=version("schemes", SCHEMES, "scheme"),
-        metrics_version=metrics.VERSION,
     log:
         f"{RESULTS}/logs/train_scheme/{{scheme}}/fold{{fold}}/seed{{seed}}.log",
     benchmark:
@@ -21,6 +15,12 @@ rule train_scheme:
     resources:
         mem_mb=4000,
         runtime=60,
+    params:
+        index=INDEX.folder,
+        rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
+        settings=setting("schemes", "scheme"),
+        version=version("schemes", SCHEMES, "scheme"),
+        metrics_version=metrics.VERSION,
     message:
         "Training {wildcards.scheme}, fold {wildcards.fold}, seed {wildcards.seed}"
     script:
