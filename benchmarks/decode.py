@@ -79,7 +79,7 @@ def make(path: Path, width: int, height: int) -> Path:
     texture = cv2.normalize(texture, texture, 0, 255, cv2.NORM_MINMAX)
     grain = rng.integers(0, 12, (7, height, width, 3), np.uint8)
     with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=RATE, options={"crf": "27"})
+        video = out.add_stream("libx264", rate=RATE, options={"crf": "20"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         audio = out.add_stream("aac", rate=44100, layout="stereo")
         for i in range(SECONDS * RATE):

@@ -10,6 +10,8 @@ import pytest
 from av.stream import Disposition
 from media_files import HEIGHT, WIDTH, copy_packets, numbered, numbers, write_sound, write_video
 
+from braid.media import probe
+
 N = 60
 COUNT = [numbered(i) for i in range(N)]
 NO_BFRAMES = {"bf": "0"}
@@ -297,3 +299,10 @@ def test_a_video_that_ends_before_its_sound_is_short(tmp_path, decoded):
     assert "the sound goes on until 3.40 s" in clip.video["reason"]
     assert clip.audio["status"] == "ok"
     assert decoded(video, equal).video["status"] == "ok"
+
+
+def test_large_files_are_pyavs(tmp_path, decoded, monkeypatch):
+    monkeypatch.setattr(probe, "DECORD_BYTES", 1000)
+    clip = decoded(write_video(tmp_path / "large.mp4", COUNT, options=NO_BFRAMES))
+    check_all_frames(clip, "pyav", np.arange(N) / 25)
+    assert "before its first frame" in clip.info["decoder_reason"]

@@ -6,6 +6,7 @@ of any length passes through a bounded memory: one frame, one block of sound, an
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import RawIOBase
@@ -48,8 +49,8 @@ class Picture:
     decoder: str
     why: str
     tally: Tally
-    offsets: list[int]
-    times: list[float]
+    offsets: array[int]
+    times: array[float]
     size: tuple[int, int]
     n_timed: int
 
@@ -126,7 +127,7 @@ def _picture(
 
     def read(source: DecordFrames | PyavFrames, decoder: str, why: str) -> Picture:
         encode = encoder(settings)
-        offsets, times, size = [0], [], (0, 0)
+        offsets, times, size = array("q", [0]), array("d"), (0, 0)
         for seconds, frame in source:
             size = frame.shape[1], frame.shape[0]
             spool.write(encode(frame))
@@ -136,7 +137,7 @@ def _picture(
         return Picture(decoder, why, source.tally, offsets, times, size, source.n_timed)
 
     forced = settings["decoder"]
-    why = "the config forces PyAV" if forced == "pyav" else why_not_decord(facts.container, facts.error, video)
+    why = "the config forces PyAV" if forced == "pyav" else why_not_decord(facts)
     if not why:
         try:
             return read(DecordFrames(path, video, settings["short_side"], alive), "decord", "checked against PyAV")

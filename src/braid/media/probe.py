@@ -17,8 +17,10 @@ from braid.media.container import is_picture, open_media, tell, video_stream
 
 DECORD_CODECS = ("h264", "hevc", "vp9", "mpeg4")
 DECORD_CONTAINERS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")
+DECORD_BYTES = 1 << 30
+"""Larger files are PyAV's: decord reads a file to its end before its first frame, without a sign of life."""
 PACKETS_A_SIGN = 500
-"""Packets between two signs of life; a second of video or less at any usual rate."""
+"""Packets between two signs of life: a few megabytes."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,10 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """A file: FFmpeg's name of its container, its video stream and the reading error that ended the packets early."""
+    """A file: FFmpeg's name of its container, its bytes, its video stream, the error that ended the packets early."""
 
     container: str
+    size: int
     video: VideoFacts | None
     error: str
 
@@ -95,7 +98,7 @@ def probe(path: str, alive: Callable[[], None]) -> Facts:
         name = container.format.name
         stream = video_stream(container)
         if stream is None:
-            return Facts(name, None, "")
+            return Facts(name, container.size, None, "")
         shown: list[int | None] = []
         n_trimmed, failure = 0, ""
         try:
@@ -128,28 +131,25 @@ def probe(path: str, alive: Callable[[], None]) -> Facts:
             end_seconds=None if length is None else float((begin + length) * base),
             cut_off=_last_byte(stream) > container.size > 0,
         )
-        return Facts(name, video, failure)
+        return Facts(name, container.size, video, failure)
 
 
 def _last_byte(stream: VideoStream) -> int:
     return max((entry.pos + entry.size for entry in stream.index_entries), default=0)
 
 
-def why_not_decord(container: str, error: str, video: VideoFacts) -> str:
+def why_not_decord(facts: Facts) -> str:
     """Return why decord would not read a video stream rightly, or "" where it would.
 
     decord (FFmpeg 4.1 inside) is right on H.264, HEVC, VP9 and MPEG-4 without B-frames, in mp4, mov, mkv and webm,
     where no edit list trims; elsewhere it repeats frames, loses times or hangs without a word.
-
-    Parameters
-    ----------
-    container, error : str
-        Of `Facts`.
-    video : VideoFacts
-        The stream.
     """
-    if container not in DECORD_CONTAINERS:
-        return f"decord is not right in the container {container}"
+    video = facts.video
+    assert video is not None
+    if facts.container not in DECORD_CONTAINERS:
+        return f"decord is not right in the container {facts.container}"
+    if facts.size > DECORD_BYTES:
+        return f"decord would read the {facts.size >> 20} MiB of the file before its first frame"
     if video.codec not in DECORD_CODECS:
         return f"decord does not read the codec {video.codec}"
     if video.codec == "mpeg4" and video.has_b_frames:
@@ -160,8 +160,8 @@ def why_not_decord(container: str, error: str, video: VideoFacts) -> str:
         return "an edit list trims the stream, which decord does not apply"
     if video.n_streams > 1:
         return "the file has several video streams, and decord chooses by a rule of its own"
-    if error:
-        return f"the file cannot be read to its end ({error})"
+    if facts.error:
+        return f"the file cannot be read to its end ({facts.error})"
     if len(video.times) < video.n_packets or len(np.unique(video.times)) < len(video.times):
         return "packets lack times of their own, which decord would make up"
     return ""

@@ -237,19 +237,16 @@ class DecodedClip:
         info = self.video.info
         if not self.video.usable:
             raise StoreError(f"{self._path} holds no frames of clip {self._clip}: {self.video.reason}.")
-        wanted = np.arange(info["n_frames"])[indices]
+        wanted, places = np.unique(np.arange(info["n_frames"])[indices], return_inverse=True)
         out = np.empty((len(wanted), info["height"], info["width"], 3), np.uint8)
         with _reading(self._path):
-            for run in _runs(np.unique(wanted), self._offsets):
-                begin, end = int(self._offsets[run[0]]), int(self._offsets[run[-1] + 1])
+            for run in _runs(wanted, self._offsets):
+                begin, end = int(self._offsets[wanted[run[0]]]), int(self._offsets[wanted[run[-1]] + 1])
                 data = self._read("frames", begin, end).data
-                for index in run:
-                    first, *more = np.flatnonzero(wanted == index)
-                    codec.decode(
-                        data[self._offsets[index] - begin : self._offsets[index + 1] - begin], self._codec, out[first]
-                    )
-                    out[more] = out[first]
-        return out
+                for i in run:
+                    start, stop = self._offsets[wanted[i]] - begin, self._offsets[wanted[i] + 1] - begin
+                    codec.decode(data[start:stop], self._codec, out[i])
+        return out if np.array_equal(places, np.arange(len(wanted))) else out[places]
 
     def waveform(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return samples `start` to `stop` (to the end where None): float32 [n], mono, full scale ±1."""
@@ -271,16 +268,16 @@ class DecodedClip:
         return dict(self._group.arrays())
 
 
-def _runs(frames: np.ndarray, offsets: np.ndarray) -> Iterator[np.ndarray]:
+def _runs(frames: np.ndarray, offsets: np.ndarray) -> Iterator[range]:
     """Split ascending frames into runs whose bytes are read at once: near each other, a few chunks in all."""
     begin = 0
     for i in range(1, len(frames)):
         skipped = offsets[frames[i]] - offsets[frames[i - 1] + 1]
         if skipped > CHUNK_BYTES or offsets[frames[i] + 1] - offsets[frames[begin]] > 8 * CHUNK_BYTES:
-            yield frames[begin:i]
+            yield range(begin, i)
             begin = i
     if len(frames):
-        yield frames[begin:]
+        yield range(begin, len(frames))
 
 
 def _cure(path: Path) -> str:
