@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock dag clean
+.PHONY: help setup demo test check format lock docs clean
 
 # Tools are called as modules: the first line of a console script cannot hold a path with a space.
 RUN := .venv/bin/python -m
@@ -61,7 +61,8 @@ lock: $(READY) ## write envs/*.txt from pyproject.toml, keeping every version th
 	$(LOCK) --group bootstrap --constraints envs/requirements.txt -o envs/bootstrap.txt
 
 # The order of the edges follows the hash seed: fixed here, so that equal graphs are equal text.
-dag: $(READY) ## write the graph of the rules into README.md
+docs: $(READY) ## write docs/config.md from the schemas, and the graph of the rules into README.md
+	$(RUN) braid.reference > docs/config.md
 	@mkdir -p .snakemake
 	@{ echo '```mermaid'; PYTHONHASHSEED=0 $(RUN) snakemake --quiet all --rulegraph mermaid-js && echo '```'; } > .snakemake/rulegraph.md
 	@sed -e '/^<!-- rule graph -->$$/,/^<!-- end of rule graph -->$$/{//!d;}' \
