@@ -1,5 +1,7 @@
 """The pipeline around an extractor: order, overlap, bounded memory, statuses, errors that name the item."""
 
+from __future__ import annotations
+
 import threading
 import time
 
@@ -24,12 +26,13 @@ class Toy(Extractor):
     least_seconds = 1.0
     short_rule = "it is taken as it is"
     load_seconds = forward_seconds = 0.0
+    last: Toy
 
     def __init__(self, settings):
         self.network = nn.Identity()
         self.lock = threading.Lock()
         self.alive = self.most_alive = 0
-        type(self).last = self
+        Toy.last = self
 
     def cover(self, clip):
         return Cover(clip.video.status, clip.video.reason, 0.0, len(clip.times) / 25)
