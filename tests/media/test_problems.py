@@ -19,7 +19,7 @@ CLIPS = {
     "a": (stream("ok"), stream("ok")),
     "b": (stream("ok"), stream("missing", "the file has no sound stream")),
     "c": (stream("unreadable", "it is\tbroken\nbadly"), stream("unreadable", "it is broken")),
-    "d": (stream("unreadable", 'no "frame"'), stream("missing", "the manifest names no sound file")),
+    "d": (stream("unreadable", 'no "frame"'), stream("missing", "the manifest names no audio file")),
     "e": (stream("damaged", "two packets"), stream("short", "ends early")),
     "gone": (stream("unreadable", "left the manifest"), stream("unreadable", "left the manifest")),
 }

@@ -85,7 +85,7 @@ def test_sound_that_ends_before_the_video_is_short(tmp_path, decoded):
 
 def test_streams_without_a_file_are_missing(tmp_path, decoded):
     clip = decoded(write_video(tmp_path / "silent.mp4", [numbered(1)] * 5), "")
-    assert (clip.audio["status"], clip.audio["reason"]) == ("missing", "the manifest names no sound file")
+    assert (clip.audio["status"], clip.audio["reason"]) == ("missing", "the manifest names no audio file")
     assert clip.video["status"] == "ok"
     clip = decoded("", write_sound(tmp_path / "sound.wav", "pcm_s16le", tone(1, RATE), RATE))
     assert (clip.video["status"], clip.video["reason"]) == ("missing", "the manifest names no video file")

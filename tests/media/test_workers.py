@@ -67,6 +67,17 @@ def test_each_fault_costs_one_clip(tmp_path, settings, faulty, workers):
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".", "tmp"))] == []
 
 
+def test_a_slow_reader_of_outcomes_is_no_hang(tmp_path, settings):
+    """While the caller stores a clip, nobody listens to the workers; that is not their silence."""
+    paths = make(tmp_path, ["a.mp4", "slow 1.mp4", "slow 2.mp4", "b.mp4"])
+    tasks = [pool.Task(path.stem, str(path), "") for path in paths]
+    reasons = {}
+    for outcome in pool.run(tasks, settings | {"timeout_seconds": 1.5}, 2, tmp_path, FAULTY):
+        reasons[outcome.clip] = outcome.reason
+        time.sleep(2.5)
+    assert reasons == {path.stem: "" for path in paths}
+
+
 def test_workers_do_not_change_what_is_decoded(tmp_path, settings):
     clips = table(make(tmp_path, [f"{i}.mp4" for i in range(5)]))
     read = []
@@ -134,7 +145,8 @@ for _ in pool.run([pool.Task("0" * 16, {str(clip)!r}, "")], settings, 1, Path({s
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hang.mp4", "hang.pid", "source.mp4"]
 
 
-def test_memory_does_not_grow_with_the_clip(tmp_path, settings):
+@pytest.mark.parametrize("decoder", ["decord", "pyav"])
+def test_memory_does_not_grow_with_the_clip(tmp_path, settings, decoder):
     """Ten times the frames cost a few megabytes more: 16 bytes a frame and the decoder's own index."""
     frame = numbered(5, 320, 240)
     short = write_video(tmp_path / "short.mp4", [frame] * 100)
@@ -145,10 +157,11 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, settings):
 import resource, tempfile
 from braid.media.clip import decode_clip
 with tempfile.TemporaryFile(buffering=0) as file:
-    record = decode_clip({str(path)!r}, "", {settings!r}, file, lambda: None)
-print(record["video"]["info"]["n_frames"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    record = decode_clip({str(path)!r}, "", {settings | {"decoder": decoder}!r}, file, lambda: None)
+print(record["video"]["info"]["decoder"], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
         printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        assert printed.split()[0] == decoder
         peaks.append(int(printed.split()[1]) / 1024)
     assert peaks[1] < peaks[0] + 40, peaks  # 900 frames raw are 198 MiB
 

@@ -191,7 +191,7 @@ def _audio(
     """Return the record of the sound, its start in seconds, and where it lies in the spool."""
     begin, nowhere = spool.size, (0, 0)
     if not path:
-        return Record("missing", "the manifest names no sound file"), 0.0, nowhere
+        return Record("missing", "the manifest names no audio file"), 0.0, nowhere
     rate, n_samples = settings["sample_rate"], 0
     sound = Sound(path, rate)
     try:

@@ -71,24 +71,22 @@ def run(
     waiting = list(reversed(tasks))
     with selectors.DefaultSelector() as selector, ExitStack() as stack:
         team = [_Worker(command, folder, settings, stack, selector) for _ in range(min(workers, len(tasks)))]
-        busy = 0
         for worker in team:
             worker.give(waiting.pop())
-            busy += 1
-        while busy:
-            patience = min(worker.deadline for worker in team if worker.task) - time.monotonic()
-            ready = {key.data for key, _ in selector.select(max(patience, 0))}
-            for worker in team:
-                if not worker.task:
-                    continue
-                outcome = worker.hear() if worker in ready else worker.give_up_when_late()
+        while busy := [worker for worker in team if worker.task]:
+            patience = min(worker.deadline for worker in busy) - time.monotonic()
+            heard = {key.data for key, _ in selector.select(max(patience, 0))}
+            outcomes = []
+            for worker in busy:
+                outcome = worker.hear() if worker in heard else worker.give_up_when_late()
                 if outcome is None:
                     continue
+                outcomes.append(outcome)
                 if waiting:  # the next clip decodes while the caller stores this one
                     worker.give(waiting.pop())
                 else:
-                    busy -= 1
-                yield outcome
+                    worker.end()
+            yield from outcomes
 
 
 class _Worker:
@@ -107,12 +105,14 @@ class _Worker:
                 stack.push(opening.pop_all())
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = b""
-        stack.callback(self._end)
+        stack.callback(self.end)
 
     def give(self, task: Task) -> None:
         """Start decoding a clip in the spool file that the last clip is not in."""
         self.task = task
         self._spools.reverse()
+        if self._process is not None and self._process.poll() is not None:
+            self.end()  # it died after its last clip, which is none of this one's business
         process = self._process or self._start()
         assert process.stdin is not None
         message = {
@@ -154,7 +154,7 @@ class _Worker:
             return None
         task = self.task
         assert task is not None
-        self._end()
+        self.end()
         seconds = self._settings["timeout_seconds"]
         self.task = None
         return Outcome(
@@ -165,7 +165,7 @@ class _Worker:
         task, process = self.task, self._process
         assert task is not None and process is not None
         code = process.wait()
-        self._end()
+        self.end()
         self.task = None
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return Outcome(task.clip, None, None, f"the decoder crashed ({how})")
@@ -184,7 +184,8 @@ class _Worker:
         self.deadline = time.monotonic() + START_SECONDS
         return self._process
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Kill the process, if there is one; the spool files stay."""
         process = self._process
         if process is None:
             return

@@ -35,6 +35,7 @@ def serve(decode: Callable[..., dict[str, Any]]) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then ends its workers
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what C libraries print must not look like an answer
     last = 0.0
