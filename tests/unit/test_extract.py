@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -25,7 +24,6 @@ class Toy(Extractor):
 
     least_seconds = 1.0
     short_rule = "it is taken as it is"
-    load_seconds = forward_seconds = 0.0
     last: Toy
 
     def __init__(self, settings):
@@ -41,7 +39,6 @@ class Toy(Extractor):
         return [View(t, t + 1, np.array([t])) for t in range(int(start), max(int(end), int(start) + 1))]
 
     def load(self, clip, view):
-        time.sleep(self.load_seconds)
         with self.lock:
             self.alive += 1
             self.most_alive = max(self.most_alive, self.alive)
@@ -49,7 +46,6 @@ class Toy(Extractor):
         return row.repeat(2 if view.indices[0] % 3 == 2 else 1)
 
     def forward(self, batch):
-        time.sleep(self.forward_seconds)
         with self.lock:
             self.alive -= len(batch)
         return batch[:, :2], batch[:, :1]
@@ -135,17 +131,31 @@ def test_what_waits_is_bounded(run, n_items):
 
 
 def test_a_long_clip_streams_as_well(run):
-    run({"c": FakeClip(seconds=500)}, [("long", "c", None, None)])
+    clip = FakeClip()
+    clip.times = np.arange(25 * 7200) / 25  # two hours, of which only the first picture is looked at
+    run({"c": clip}, [("long", "c", None, None)])
     assert Toy.last.most_alive <= (2 + 4 + 1) * SETTINGS["batch_size"] + 1
 
 
-def test_loading_overlaps_the_network(run, monkeypatch):
-    monkeypatch.setattr(Toy, "load_seconds", 0.02)
-    monkeypatch.setattr(Toy, "forward_seconds", 0.08)
-    start = time.perf_counter()
-    run({"c": FakeClip(seconds=2)}, [(f"{i}", "c", None, None) for i in range(40)])
-    sequential = 80 * 0.02 + 20 * 0.08
-    assert time.perf_counter() - start < 0.85 * sequential
+def test_loading_goes_on_while_the_network_works(run, monkeypatch):
+    """The second batch is only loaded once the first forward pass has begun, which waits for that."""
+    begun, loaded = threading.Event(), threading.Event()
+    load, forward = Toy.load, Toy.forward
+
+    def load_later(self, clip, view):
+        if view.indices[0] >= SETTINGS["batch_size"]:
+            assert begun.wait(60)
+            loaded.set()
+        return load(self, clip, view)[:2]
+
+    def forward_meanwhile(self, batch):
+        begun.set()
+        assert loaded.wait(60), "nothing was loaded while the network worked"
+        return forward(self, batch)
+
+    monkeypatch.setattr(Toy, "load", load_later)
+    monkeypatch.setattr(Toy, "forward", forward_meanwhile)
+    run({"c": FakeClip(seconds=20)}, [("a", "c", None, None)])
 
 
 def test_numbers_that_are_not_finite_stop_with_the_item_and_leave_no_file(run, tmp_path, monkeypatch):

@@ -52,6 +52,8 @@ def extract_features(
     torch.set_num_threads(threads)
     if device == "cpu":
         keep_freed_memory()
+    else:
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32, not the 10 bits of TF32
     extractor: Extractor = entry.load()(settings)
     extractor.network.to(device)
     dtype = _dtype(settings["dtype"], device)
