@@ -18,7 +18,7 @@ class MediaError(BraidError):
 
 
 class TooManyProblems(BraidError):
-    """More clips than `decode.max_bad_fraction` allows could not be read."""
+    """More clips than `max_bad_fraction` allows could not be read."""
 
 
 class StoreError(BraidError):

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from media_files import numbered, numbers, write_video
 
-from braid.errors import ManifestError, StoreError
+from braid.errors import StoreError
 from braid.media import pool
 from braid.media.decode import decode_shard
 from braid.store.decoded import DecodedShard
@@ -167,11 +167,15 @@ print(record["video"]["info"]["decoder"], resource.getrusage(resource.RUSAGE_SEL
 
 
 @pytest.mark.parametrize(("column", "value"), [("bytes", 17), ("sha256", "0" * 64)])
-def test_a_changed_file_is_an_error(tmp_path, settings, column, value):
-    clips = table(make(tmp_path, ["a.mp4"])).with_columns(pl.lit(value).alias(column))
-    with pytest.raises(ManifestError, match=r"a\.mp4.*braid index"):
-        decode_shard(clips, tmp_path / "s.zarr.zip", settings, 1)
-    assert not (tmp_path / "s.zarr.zip").exists()
+def test_a_changed_file_costs_its_clip(tmp_path, settings, column, value):
+    clips = table(make(tmp_path, ["a.mp4", "b.mp4"]))
+    spoilt = clips["clip"][0]
+    clips = clips.with_columns(pl.when(pl.col("clip") == spoilt).then(pl.lit(value)).alias(column))
+    decode_shard(clips, tmp_path / "s.zarr.zip", settings, 1)
+    with DecodedShard(tmp_path / "s.zarr.zip") as shard:
+        for clip in clips["clip"]:
+            assert shard[clip].video.usable == (clip != spoilt)
+        assert "braid index" in shard[spoilt].video.reason
 
 
 def test_an_unwritable_folder_is_an_error(settings, tmp_path):

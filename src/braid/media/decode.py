@@ -10,7 +10,7 @@ import polars as pl
 
 from braid.errors import StoreError
 from braid.media import VERSION, pool
-from braid.media.verify import verify
+from braid.media.verify import changed
 from braid.store.decoded import DecodedWriter
 
 LIBRARIES = ("av", "decord", "simplejpeg", "numcodecs", "zarr")
@@ -33,14 +33,14 @@ def decode_shard(clips: pl.DataFrame, out: Path, settings: dict[str, Any], worke
 
     Raises
     ------
-    ManifestError
-        A file is not the one that the manifest describes.
     StoreError
-        The disk does not take the shard. A clip that cannot be decoded is no error: its status says so.
+        The disk does not take the shard. A clip that cannot be decoded, or whose file is another one than the manifest
+        describes, is no error: its status says so.
     """
-    verify(clips)
-    tasks = [pool.Task(*row) for row in clips.select("clip", "video", "audio").iter_rows()]
-    paths = {task.clip: {"video": task.video, "audio": task.audio} for task in tasks}
+    every = [pool.Task(*row) for row in clips.select("clip", "video", "audio").iter_rows()]
+    paths = {task.clip: {"video": task.video, "audio": task.audio} for task in every}
+    spoilt = changed(clips)
+    tasks = [task for task in every if task.clip not in spoilt]
     attrs = {
         "settings": settings,
         "versions": {"braid.media": VERSION, **{library: version(library) for library in LIBRARIES}},
@@ -48,6 +48,8 @@ def decode_shard(clips: pl.DataFrame, out: Path, settings: dict[str, Any], worke
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with DecodedWriter(out, attrs) as writer:
+            for clip, reason in spoilt.items():
+                writer.append(clip, {**lost(paths[clip], reason), "paths": paths[clip]}, None)
             for outcome in pool.run(tasks, settings, workers, out.parent):
                 record = outcome.record or lost(paths[outcome.clip], outcome.reason)
                 writer.append(outcome.clip, {**record, "paths": paths[outcome.clip]}, outcome.spool)
@@ -58,7 +60,7 @@ def decode_shard(clips: pl.DataFrame, out: Path, settings: dict[str, Any], worke
 
 
 def lost(paths: dict[str, str], reason: str) -> dict[str, Any]:
-    """Return the record of a clip whose worker did not finish: each stream that it should have is unreadable."""
+    """Return the record of a clip of which nothing was decoded: each stream that it should have is unreadable."""
     streams = {
         stream: {"status": "unreadable", "reason": reason, "info": {}}
         if path

@@ -7,35 +7,29 @@ from pathlib import Path
 
 import polars as pl
 
-from braid.errors import ManifestError
-
 BLOCK_BYTES = 1 << 20
+CURE = "run `braid index` again, or put the file back and delete the shard"
 
 
-def verify(clips: pl.DataFrame) -> None:
-    """Raise unless sizes and checksums are those of the manifest, where it has them.
+def changed(clips: pl.DataFrame) -> dict[str, str]:
+    """Return the clips whose files are not those of the manifest any more, key → reason.
 
     Parameters
     ----------
     clips : pl.DataFrame
-        `video` and `audio` (absolute paths or ""), `bytes` (int64 or null, of both files together) and `sha256` (hex
-        or null, of both files one after the other). A file that does not exist is left to decoding, which records it.
-
-    Raises
-    ------
-    ManifestError
-        A file is another one than the manifest describes.
+        `clip` (key), `video` and `audio` (absolute paths or ""), `bytes` (int64 or null, of both files together) and
+        `sha256` (hex or null, of both files one after the other).
     """
-    for video, audio, size, checksum in clips.select("video", "audio", "bytes", "sha256").iter_rows():
+    reasons = {}
+    for clip, video, audio, size, checksum in clips.select("clip", "video", "audio", "bytes", "sha256").iter_rows():
         files = [Path(name) for name in dict.fromkeys((video, audio)) if name]
-        if not all(file.is_file() for file in files):
-            continue
-        names = " and ".join(f"'{file}'" for file in files)
-        found = sum(file.stat().st_size for file in files)
-        if size is not None and found != size:
-            raise _changed(names, f"has {found} bytes, the manifest says {size}")
-        if checksum is not None and _sha256(files) != checksum:
-            raise _changed(names, "has another sha256 than the manifest says")
+        if gone := [file.name for file in files if not file.is_file()]:
+            reasons[clip] = f"{gone[0]!r} does not exist any more; {CURE}"
+        elif size is not None and (found := sum(file.stat().st_size for file in files)) != size:
+            reasons[clip] = f"the manifest says {size} bytes, the file has {found}; {CURE}"
+        elif checksum is not None and _sha256(files) != checksum:
+            reasons[clip] = f"the manifest says another sha256 than the file has; {CURE}"
+    return reasons
 
 
 def _sha256(files: list[Path]) -> str:
@@ -45,10 +39,3 @@ def _sha256(files: list[Path]) -> str:
             while block := file.read(BLOCK_BYTES):
                 total.update(block)
     return total.hexdigest()
-
-
-def _changed(names: str, how: str) -> ManifestError:
-    return ManifestError(
-        f"{names} {how}: it was changed or is damaged. Put the file back, or run `braid index` again, which marks the "
-        f"clip as changed."
-    )
