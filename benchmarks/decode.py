@@ -1,7 +1,9 @@
 """Compare the decoding of a shard with the bare decoder on the same cores: frames a second, and CPU seconds.
 
-The bare decoder is decord in as many processes, reading the same files in order and dropping each frame; once at the
-size of the file, once scaled as the shard's frames are. The shard has frames stored as JPEG, and the sound.
+The bare decoder is decord reading the same files in order, each frame dropped: `bare_threads` one clip after another
+with as many threads as there are cores, which is how it is used without braid; `bare` in as many processes with one
+thread each; `bare_scaled` like `bare`, scaled as the shard's frames are. The shard has frames stored as JPEG, and the
+sound; its seconds include the start of its workers.
 
     python benchmarks/decode.py [--media FOLDER] [--cores 2] [--rounds 3]
 """
@@ -30,7 +32,7 @@ from braid.media.decode import decode_shard
 from braid.media.frames import upright_size
 
 SIZES = ((340, 256), (640, 480), (1280, 720))
-SECONDS, RATE, COPIES = 10, 30, 12
+SECONDS, RATE, COPIES = 10, 30, 32
 SETTINGS = {
     "short_side": 256,
     "codec": "jpeg",
@@ -104,17 +106,19 @@ def measure(paths: list[Path], folder: Path, cores: int, rounds: int) -> dict[st
         pl.lit(None, pl.Int64).alias("bytes"),
         pl.lit(None, pl.String).alias("sha256"),
     )
-    frames = 0
     best: dict[str, Any] = {}
+    frames = 0
     context = multiprocessing.get_context("spawn")
     for _ in range(rounds):
+        begin, cpu_before = time.perf_counter(), time.process_time()
+        frames = sum(read(path, 0, threads=cores)[0] for path in paths)
+        keep(best, "bare_threads", frames, time.perf_counter() - begin, time.process_time() - cpu_before)
         for name, short_side in (("bare", 0), ("bare_scaled", SETTINGS["short_side"])):
             with ProcessPoolExecutor(cores, context) as pool:
                 list(pool.map(time.sleep, [0.5] * cores))  # processes are up, libraries imported
                 begin = time.perf_counter()
                 done = list(pool.map(read, paths, [short_side] * len(paths)))
                 seconds = time.perf_counter() - begin
-            frames = sum(count for count, _ in done)
             keep(best, name, frames, seconds, sum(cpu for _, cpu in done))
         before = cpu_seconds()
         begin = time.perf_counter()
@@ -122,7 +126,7 @@ def measure(paths: list[Path], folder: Path, cores: int, rounds: int) -> dict[st
         seconds = time.perf_counter() - begin
         keep(best, "shard", frames, seconds, cpu_seconds() - before)
     shard = best["shard"]
-    for name in ("bare", "bare_scaled"):
+    for name in ("bare_threads", "bare", "bare_scaled"):
         shard[f"seconds_to_{name}"] = round(shard["seconds"] / best[name]["seconds"], 2)
         shard[f"cpu_to_{name}"] = round(shard["cpu_seconds"] / best[name]["cpu_seconds"], 2)
     return {"clips": len(paths), "frames": frames, **best}
@@ -139,7 +143,7 @@ def keep(best: dict[str, Any], name: str, frames: int, seconds: float, cpu: floa
     }
 
 
-def read(path: Path, short_side: int) -> tuple[int, float]:
+def read(path: Path, short_side: int, threads: int = 1) -> tuple[int, float]:
     """Return how many frames decord reads in order, and the CPU seconds that it takes."""
     begin = time.process_time()
     size = {}
@@ -147,7 +151,7 @@ def read(path: Path, short_side: int) -> tuple[int, float]:
         height, width, _ = decord.VideoReader(str(path), num_threads=1)[0].shape
         size = dict(zip(("width", "height"), upright_size(width, height, short_side), strict=True))
         size = {} if size == {"width": width, "height": height} else size
-    reader = decord.VideoReader(str(path), num_threads=1, **size)
+    reader = decord.VideoReader(str(path), num_threads=threads, **size)
     for _ in range(len(reader)):
         reader.next()
     return len(reader), time.process_time() - begin

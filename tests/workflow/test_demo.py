@@ -1,0 +1,73 @@
+"""The demo obeys the ceilings that its clips have by construction (resources/demo/README.md).
+
+It runs in this checkout, as `make demo` does; after `make demo` it has nothing to do.
+"""
+
+import csv
+import subprocess
+import sys
+
+import pytest
+from scipy.stats import binom
+
+from .conftest import ROOT
+
+RESULTS = ROOT / "results" / "demo"
+CEILINGS = {"sound": 0.25, "frame": 0.25, "video": 0.5, "motion": 0.5}
+N_PAIRS = 24
+"""Test clips come in pairs of one handwriting with the same pictures: that many draws are independent."""
+CHANCE = 0.999
+
+
+def table(name: str, delimiter: str = ",") -> list[dict[str, str]]:
+    with (RESULTS / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
+@pytest.fixture(scope="module")
+def accuracy() -> dict[str, float]:
+    """Mean accuracy over the seeds on the test items, by scheme, best on val first."""
+    subprocess.run([sys.executable, "-m", "snakemake", "--cores", "all"], cwd=ROOT, check=True, timeout=1200)
+    rows = table("tables/schemes.csv")
+    assert {row["runs"] for row in rows} == {"3"}
+    return {row["scheme"]: float(row["test_accuracy"]) for row in rows}
+
+
+@pytest.mark.parametrize("scheme", CEILINGS)
+def test_no_modality_beats_its_ceiling(accuracy, scheme):
+    """With luck that one run in a thousand has, a modality at its ceiling would reach the bound."""
+    assert accuracy[scheme] <= binom.ppf(CHANCE, N_PAIRS, CEILINGS[scheme]) / N_PAIRS
+
+
+def test_each_modality_tells_more_than_nothing(accuracy):
+    chance = 1 / 8
+    for scheme in CEILINGS:
+        assert accuracy[scheme] > chance + 0.05, scheme
+
+
+def test_sound_and_video_together_reach_what_neither_can(accuracy):
+    best_single = max(accuracy[scheme] for scheme in CEILINGS)
+    chosen = next(iter(accuracy))
+    assert chosen not in CEILINGS
+    assert accuracy[chosen] >= 0.9
+    assert accuracy[chosen] >= best_single + 0.3
+    assert accuracy["late"] >= best_single - 0.02
+
+
+def test_what_could_not_be_read_is_listed(accuracy):
+    problems = table("decoded/problems.tsv", delimiter="\t")
+    missing = [row for row in problems if row["status"] == "missing"]
+    unreadable = {row["video"] for row in problems if row["status"] == "unreadable"}
+    assert len(missing) == 5
+    assert {row["stream"] for row in missing} == {"audio"}
+    assert len(unreadable) == 1
+    page = (RESULTS / "report.html").read_text(encoding="utf-8")
+    assert unreadable.pop() in page
+    assert "random weights" in page.lower()
+
+
+def test_items_without_a_label_are_predicted(accuracy):
+    classes = {row["class"] for row in table("tables/per_class.csv")}
+    submitted = table("submission.csv")
+    assert len(submitted) == 8
+    assert {row["label"] for row in submitted} <= classes
