@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+STALE_SECONDS = 24 * 3600
+"""A partial file that nobody has written to for so long was left by a process that was killed."""
 
 
 @contextmanager
@@ -17,10 +22,15 @@ def whole(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success it is synced to disk and renamed to `path`.
 
     After an exception the partial file is removed and `path` is as it was before. The name beside keeps the
-    ending of `path`, since some libraries choose a format by it. The folder is made where it is missing.
+    ending of `path`, since some libraries choose a format by it. The folder is made where it is missing. What killed
+    writers of the same file have left is removed once it is `STALE_SECONDS` old.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".????????.{glob.escape(path.name)}"):
+        with suppress(FileNotFoundError):  # its writer may be alive and rename it now
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                left.unlink()
     beside = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     try:
         yield beside

@@ -1,0 +1,68 @@
+"""Files appear whole or not at all; digests are stable; a job's output goes to its log."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from braid.files import STALE_SECONDS, digest, whole, write_text
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with whole(path) as beside:
+        beside.write_text("half")
+        assert beside.suffix == path.suffix
+        assert not path.exists()
+    assert path.read_text() == "half"
+
+
+def test_a_failure_leaves_the_file_as_it_was(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "before")
+    with pytest.raises(RuntimeError), whole(path) as beside:
+        beside.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path):
+    old, young, other = (tmp_path / name for name in (".01234567.a[1].h5", ".abcdef01.a[1].h5", ".01234567.b.h5"))
+    for path in (old, young, other):
+        path.touch()
+    long_ago = young.stat().st_mtime - STALE_SECONDS - 60
+    for path in (old, other):
+        os.utime(path, (long_ago, long_ago))
+    write_text(tmp_path / "a[1].h5", "")
+    assert {path.name for path in tmp_path.iterdir()} == {young.name, other.name, "a[1].h5"}
+
+
+def test_a_digest_follows_content_not_order():
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest([1, 2]) != digest([2, 1])
+    assert digest({"a": 1}) != digest({"a": "1"})
+
+
+@pytest.mark.parametrize(
+    ("statement", "status", "logged"),
+    [
+        ("os.system('echo from a child')", 0, "from a child"),
+        ("raise BraidError('Mend it.')", 1, "braid: Mend it."),
+        ("1 / 0", 1, "Traceback"),
+    ],
+)
+def test_what_a_job_prints_is_in_its_log(tmp_path, statement, status, logged):
+    code = f"""
+import os
+from braid.errors import BraidError
+from braid.logs import job_log
+with job_log("job.log"):
+    {statement}
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    log = (tmp_path / "job.log").read_text()
+    assert (done.returncode, done.stdout + done.stderr) == (status, "")
+    assert logged in log
+    assert ("Traceback" in log) == (logged == "Traceback")
