@@ -18,6 +18,10 @@ include: "workflow/rules/schemes.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    INDEX.save()
+
+
 rule all:
     """Train every scheme and write the report (the default)."""
     default_target: True

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import difflib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -47,36 +48,42 @@ def load(raw: Mapping[str, Any]) -> dict[str, Any]:
         With one sentence for each key that is unknown, missing, of the wrong type or out of range, and for each
         name that refers to nothing.
     """
-    config = copy.deepcopy(dict(raw))
-    _check(config, schema("config"), "config", where="")
-    _fill(config, schema("config"), "config")
+    config = _complete(copy.deepcopy(dict(raw)), schema("config"), "config", where="")
     for section in SECTIONS:
-        _check(config[section], schema(section), section, where=section)
-        _fill(config[section], schema(section), section)
+        config[section] = _complete(config[section], schema(section), section, where=section)
     for section in TYPED_SECTIONS:
-        for name, entry in config[section].items():
-            _check_typed(entry, section, name)
+        config[section] = {name: _typed(entry, section, name) for name, entry in config[section].items()}
     _follow_references(config)
     return config
 
 
-def folds(config: Mapping[str, Any], present: list[str]) -> list[str]:
-    """Return the folds to use, of those `present` in the manifest.
+def folds(config: Mapping[str, Any], splits: Mapping[str, list[str]]) -> list[str]:
+    """Return the folds to use, of those in the manifest.
+
+    Parameters
+    ----------
+    splits : mapping
+        Fold → the splits that have items in it, as `braid.index.Index` says.
 
     Raises
     ------
     ConfigError
-        When the config names a fold that the manifest does not have.
+        The config names a fold that the manifest does not have, or a fold has no item to train on or to stop by.
     """
-    if config["folds"] == "all":
-        return present
-    for fold in config["folds"]:
-        if fold not in present:
-            raise ConfigError(f"config key folds names {fold!r}, but the manifest has the folds {', '.join(present)}.")
-    return config["folds"]
+    chosen = list(splits) if config["folds"] == "all" else config["folds"]
+    for fold in chosen:
+        if fold not in splits:
+            raise ConfigError(f"config key folds names {fold!r}, but the manifest has the folds {', '.join(splits)}.")
+        for needed, use in (("train", "to train on"), ("val", "to stop training and choose by")):
+            if needed not in splits[fold]:
+                raise ConfigError(
+                    f"fold {fold} of the manifest {config['manifest']} has no item in the split {needed!r} {use}; "
+                    f"write {needed!r} into the split column of some items, for instance with `braid index … --split`."
+                )
+    return chosen
 
 
-def _check_typed(entry: Any, section: str, name: str) -> None:
+def _typed(entry: Any, section: str, name: str) -> dict[str, Any]:
     where = f"{section}.{name}"
     known = types(section)
     if not isinstance(entry, dict):
@@ -84,8 +91,28 @@ def _check_typed(entry: Any, section: str, name: str) -> None:
     if entry.get("type") not in known:
         got = f"got {entry['type']!r}" if "type" in entry else "which is missing"
         raise ConfigError(f"config key {where}.type must be one of {', '.join(known)}, {got}.")
-    _check(entry, known[entry["type"]], section, where)
-    _fill(entry, known[entry["type"]], section)
+    return _complete(entry, known[entry["type"]], section, where)
+
+
+def _complete(value: dict[str, Any], rules: dict[str, Any], document: str, where: str) -> dict[str, Any]:
+    """Return a checked mapping with its defaults, in the order of the schema.
+
+    One order for all, since what a job depends on is compared as text: neither the order of keys in the file nor a
+    default that is written out may run anything again.
+    """
+    properties = {name: resolve(rule, document) for name, rule in rules["properties"].items()}
+    value = {name: _number(each, properties.get(name, {})) for name, each in value.items()}
+    _check(value, rules, document, where)
+    full = {name: copy.deepcopy(rule["default"]) for name, rule in properties.items() if "default" in rule} | value
+    return {name: full[name] for name in properties if name in full}
+
+
+def _number(value: Any, rule: dict[str, Any]) -> Any:
+    """Return text such as `1e-4`, which YAML 1.1 takes for a string for want of a dot, as the number that it means."""
+    if isinstance(value, str) and rule.get("type") == "number":
+        with suppress(ValueError):
+            return float(value)
+    return value
 
 
 def _check(value: Any, rules: dict[str, Any], document: str, where: str) -> None:
@@ -134,15 +161,6 @@ def _sentences(error: ValidationError, where: str) -> Iterator[str]:
         yield f"{key}: {error.message}."
 
 
-def _fill(value: dict[str, Any], rules: dict[str, Any], document: str) -> None:
-    for name, rule in rules.get("properties", {}).items():
-        rule = resolve(rule, document)
-        if name not in value and "default" in rule:
-            value[name] = copy.deepcopy(rule["default"])
-        if isinstance(value.get(name), dict):
-            _fill(value[name], rule, document)
-
-
 def resolve(rule: dict[str, Any], document: str) -> dict[str, Any]:
     """Follow a reference into `$defs`; keys beside `$ref` win, as in a default that one type has for itself."""
     if "$ref" not in rule:
@@ -155,6 +173,12 @@ def _follow_references(config: dict[str, Any]) -> None:
     for name, entry in config["extractors"].items():
         if "flow" in entry:
             _exists(entry["flow"], "flow", config, f"extractors.{name}.flow")
+        wanted = types("extractors")[entry["type"]].get("x-sample-rate", config["decode"]["sample_rate"])
+        if config["decode"]["sample_rate"] != wanted:
+            raise ConfigError(
+                f"config key decode.sample_rate must be {wanted} for extractors.{name} (type {entry['type']}), got "
+                f"{config['decode']['sample_rate']}."
+            )
     for name, entry in config["schemes"].items():
         for extractor in entry["features"]:
             _exists(extractor, "extractors", config, f"schemes.{name}.features")

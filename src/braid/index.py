@@ -64,6 +64,13 @@ class Shard(NamedTuple):
     items: Lineage
 
 
+class Pending(NamedTuple):
+    """What an index holds that its folder does not: rows, where they changed, and the items file that is superseded."""
+
+    rows: pl.DataFrame | None
+    superseded: str | None
+
+
 @dataclass(frozen=True)
 class Index:
     """A manifest as jobs see it.
@@ -74,16 +81,36 @@ class Index:
         Where the index is kept.
     root : Path
         Folder of the manifest, which its paths are relative to.
-    shards, folds, classes : list of str
+    splits : dict of str to list of str
+        Fold → the splits that have items in it.
+    shards, classes : list of str
         Names; `classes` are the labels of all items that a fold uses, sorted, so that position is class number.
     """
 
     folder: Path
     root: Path
+    splits: dict[str, list[str]]
     shards: list[str]
-    folds: list[str]
     classes: list[str]
     _state: dict[str, Any]
+    _pending: Pending | None = None
+
+    def save(self) -> None:
+        """Write what `examine` found new, so that jobs can read it; nothing where the folder has it already."""
+        if self._pending is None:
+            return
+        if self._pending.rows is not None:
+            with whole(self.folder / self._state["items"]) as beside:
+                # Small batches keep what a job reads near the slice that it asks for.
+                self._pending.rows.write_ipc(beside, compression="uncompressed", record_batch_size=16_384)
+        write_text(self.folder / "index.json", json.dumps(self._state))
+        if self._pending.superseded:
+            (self.folder / self._pending.superseded).unlink(missing_ok=True)
+
+    @property
+    def folds(self) -> list[str]:
+        """Names of the folds."""
+        return list(self.splits)
 
     def clips_digest(self, shard: str) -> str:
         """Return what stands for the clips that the cached file of `shard` was decoded from."""
@@ -99,7 +126,7 @@ class Index:
         return digest({shard: self._shard(shard).clips.plain for shard in self.shards})
 
     def fold_digest(self, fold: str) -> str:
-        """Return what stands for items, labels, groups and splits that training in `fold` sees."""
+        """Return what stands for items, labels and splits that training in `fold` sees."""
         return self._state["folds"][fold]
 
     def items(self, shard: str | None = None) -> pl.DataFrame:
@@ -107,7 +134,10 @@ class Index:
 
         Rows are sorted by shard and item, whatever the order of the manifest.
         """
-        rows = pl.scan_ipc(self.folder / self._state["items"])
+        if self._pending and self._pending.rows is not None:
+            rows = self._pending.rows.lazy()
+        else:
+            rows = pl.scan_ipc(self.folder / self._state["items"])
         if shard is not None:
             rows = rows.slice(*self._shard(shard)[:2])
         return rows.collect()
@@ -143,9 +173,17 @@ def load(folder: str | Path) -> Index:
 
 
 def update(path: str | Path, folder: str | Path) -> Index:
-    """Return the index of the manifest at `path`, made or brought up to date in `folder`.
+    """Return the index of the manifest at `path`, made or brought up to date in `folder`; errors as from `examine`."""
+    made = examine(path, folder)
+    made.save()
+    return made
 
-    The result depends on the manifest and the index before alone. Where size and modification time of the manifest
+
+def examine(path: str | Path, folder: str | Path) -> Index:
+    """Return the index that the manifest at `path` will have in `folder`, and write nothing.
+
+    So a dry run sees what would run, and leaves the index as the last run, or the one under way, has it. The result
+    depends on the manifest and the index before alone. Where size and modification time of the manifest
     are those of the index, or else its content is, nothing is checked again. Otherwise all rows are checked, and
     the files of new and changed clips are looked for.
 
@@ -168,24 +206,21 @@ def update(path: str | Path, folder: str | Path) -> Index:
     data = path.read_bytes()
     source["content"] = hashlib.blake2b(data, digest_size=16).hexdigest()
     if before and source["content"] == before["manifest"]["content"]:
-        after = before | {"manifest": source}
-    else:
-        after = _advance(manifest.parse(data, path), path, folder, before) | {"manifest": source}
-    write_text(folder / "index.json", json.dumps(after))
-    if before and before["items_before"] not in (None, after["items"], after["items_before"]):
-        (folder / before["items_before"]).unlink(missing_ok=True)
-    return _index(folder, after)
+        return _index(folder, before | {"manifest": source}, Pending(None, None))
+    rows = manifest.parse(data, path).sort("shard", "item")
+    after = _advance(rows, path, folder, before) | {"manifest": source}
+    superseded = before and before["items_before"]
+    return _index(folder, after, Pending(rows, None if superseded == after["items"] else superseded))
 
 
-def _index(folder: Path, state: dict[str, Any]) -> Index:
+def _index(folder: Path, state: dict[str, Any], pending: Pending | None = None) -> Index:
     source = os.path.normpath(Path.cwd() / folder / state["manifest"]["path"])
     shards = sorted(name for name, (_, length, *_) in state["shards"].items() if length)
-    return Index(folder, Path(source).parent, shards, list(state["folds"]), state["classes"], state)
+    return Index(folder, Path(source).parent, state["splits"], shards, state["classes"], state, pending)
 
 
 def _advance(items: pl.DataFrame, path: Path, folder: Path, before: dict[str, Any] | None) -> dict[str, Any]:
-    """Write the rows and return the state that follows `before`, save for what describes the manifest's file."""
-    items = items.sort("shard", "item")
+    """Return the state that follows `before`, save for what describes the manifest's file."""
     old = pl.read_ipc(folder / before["items"]) if before else items.clear()
     known = {name: Shard(*shard) for name, shard in before["shards"].items()} if before else {}
     seen = _signatures(old, _COLUMNS["clips"]).unique().implode()
@@ -201,15 +236,12 @@ def _advance(items: pl.DataFrame, path: Path, folder: Path, before: dict[str, An
     gone = {name: shard._replace(offset=0, length=0) for name, shard in known.items() if name not in shards}
     classes = manifest.classes(items)
     folds = _fold_digests(items, classes)
-    name = f"items-{digest([before and before['items'], clips, rows, folds])}.arrow"
-    with whole(folder / name) as beside:
-        # Small batches keep what a job reads near the slice that it asks for.
-        items.write_ipc(beside, compression="uncompressed", record_batch_size=16_384)
     return {
         "format": FORMAT,
-        "items": name,
+        "items": f"items-{digest([before and before['items'], clips, rows, folds])}.arrow",
         "items_before": before and before["items"],
         "classes": classes,
+        "splits": {fold: items[f"split_{fold}"].drop_nulls().unique().sort().to_list() for fold in folds},
         "folds": folds,
         "shards": shards | gone,
     }
@@ -235,7 +267,7 @@ def _fold_digests(items: pl.DataFrame, classes: list[str]) -> dict[str, str]:
     digests = {}
     for fold in manifest.folds(items):
         used = items.filter(pl.col(f"split_{fold}").is_not_null())
-        rows = _signatures(used, ["item", "label", "group", f"split_{fold}"]).str.join("").item()
+        rows = _signatures(used, ["item", "label", f"split_{fold}"]).str.join("").item()
         digests[fold] = digest([classes, _hash(rows)])
     return digests
 

@@ -73,6 +73,23 @@ def test_a_hole_is_filled_with_silence(tmp_path, decoded):
     assert clip.audio["info"]["n_samples_filled"] == pytest.approx(RATE, abs=1)
 
 
+def test_many_small_holes_do_not_shift_what_follows(tmp_path, decoded):
+    path = tmp_path / "holes.mka"
+    piece, hole, count = 0.1, 0.06, 50
+    samples = tone(piece, RATE)
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=RATE, layout="mono")
+        for i in range(count):
+            frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+            frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
+            frame.pts = round(i * (piece + hole) * RATE)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    clip = decoded("", path, sample_rate=RATE)
+    lasts = (count - 1) * (piece + hole) + piece
+    assert abs(len(clip.waveform) / RATE - lasts) <= 0.1
+
+
 def test_sound_that_ends_before_the_video_is_short(tmp_path, decoded):
     frames = [numbered(i) for i in range(50)]
     path = write_video(tmp_path / "clip.mp4", frames, sound=("aac", tone(1, RATE), RATE, 0.0))

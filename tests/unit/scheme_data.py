@@ -28,6 +28,7 @@ def make_items(n: dict[str, int], n_classes: int) -> tuple[pl.DataFrame, np.ndar
         {
             "item": [f"item {i}" for i in range(len(splits))],
             "label": [None if split == "predict" else f"class {c}" for split, c in zip(splits, labels, strict=True)],
+            "shard": [str(i % 2) for i in range(len(splits))],
             "split_1": splits,
         }
     )
@@ -51,7 +52,7 @@ def write_feature(
     lacking = np.zeros(len(groups), dtype=bool) if lacking is None else lacking
     paths = []
     for shard in range(2):
-        paths.append(path.with_name(f"{path.name}-{shard}.h5"))
+        paths.append(path / f"{shard}.h5")
         with FeatureWriter(paths[-1], {}) as writer:
             for i in range(shard, len(items), 2):
                 writer.append(items["item"][i], None if lacking[i] else x[i])

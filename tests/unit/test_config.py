@@ -77,6 +77,21 @@ def test_defaults_are_filled_from_the_schemas():
     assert set(full["extractors"]["sound"]) == set(config.types("extractors")["passt"]["properties"])
 
 
+def test_order_of_keys_and_defaults_that_are_written_out_change_nothing():
+    full = config.load(MINIMAL)
+    turned = {
+        section: {name: dict(reversed(entry.items())) for name, entry in full[section].items()}
+        for section in config.TYPED_SECTIONS
+    }
+    turned |= {section: dict(reversed(full[section].items())) for section in config.SECTIONS}
+    assert repr(config.load(full | turned)) == repr(full)
+
+
+def test_a_number_without_a_dot_is_a_number():
+    full = config.load(changed("schemes.sound.learning_rate", yaml.safe_load("1e-4")))
+    assert full["schemes"]["sound"]["learning_rate"] == 1e-4
+
+
 def test_load_leaves_its_argument_alone():
     raw = deepcopy(MINIMAL)
     config.load(raw)
@@ -91,6 +106,7 @@ def test_load_leaves_its_argument_alone():
         ("name", "a b", "config key name: 'a b' must match"),
         ("name", 3, "config key name must be of type string, got 3."),
         ("seeds", [0, -1], "config key seeds.1 must be at least 0, got -1."),
+        ("decode.sample_rate", 16000, "config key decode.sample_rate must be 32000 for extractors.sound (type passt)"),
         ("max_bad_fraction", 1.5, "config key max_bad_fraction must be at most 1, got 1.5."),
         ("folds", "1", "config key folds: '1' is none of the forms that are allowed. The split columns to use"),
         ("extractors.sound", "passt", "config key extractors.sound must be a mapping with a `type`, got 'passt'."),
@@ -117,7 +133,13 @@ def test_a_missing_key_is_a_sentence():
 def test_a_fold_that_the_manifest_lacks_is_a_sentence():
     full = config.load(changed("folds", ["4"]))
     with pytest.raises(ConfigError, match="names '4', but the manifest has the folds 1, 2"):
-        config.folds(full, ["1", "2"])
+        config.folds(full, {"1": ["train", "val"], "2": ["train", "val"]})
+
+
+@pytest.mark.parametrize(("splits", "lacks"), [(["train", "test"], "val"), (["test", "val"], "train")])
+def test_a_fold_without_items_to_train_or_stop_by_is_a_sentence(splits, lacks):
+    with pytest.raises(ConfigError, match=f"has no item in the split '{lacks}'.*braid index"):
+        config.folds(config.load(MINIMAL), {"1": splits})
 
 
 def test_the_demo_config_and_the_presets_are_valid():

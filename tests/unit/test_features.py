@@ -51,11 +51,21 @@ def test_gather_orders_and_masks(tmp_path, rng):
         writer.append("b", b)
     with FeatureWriter(tmp_path / "3.h5", {}) as writer:
         writer.append("all absent", None, status="missing")
-    x, present = gather([tmp_path / f"{i}.h5" for i in (1, 2, 3)], ["b", "all absent", "none", "a"])
+    x, present = gather([tmp_path / f"{i}.h5" for i in (1, 2, 3)], ["b", "all absent", "none", "a"], list("2311"))
     np.testing.assert_array_equal(x, [b, np.zeros(4), np.zeros(4), a])
     np.testing.assert_array_equal(present, [True, False, False, True])
     with pytest.raises(FeatureError, match="'c'"):
-        gather([tmp_path / "1.h5"], ["a", "c"])
+        gather([tmp_path / "1.h5"], ["a", "c"], ["1", "1"])
+
+
+def test_gather_reads_an_item_from_its_own_shard(tmp_path):
+    """A clip that was removed and added again is in a new shard; the old one keeps its row."""
+    for shard, value in (("old", 1.0), ("new", 2.0)):
+        with FeatureWriter(tmp_path / f"{shard}.h5", {}) as writer:
+            writer.append("moved", np.full(3, value, np.float32))
+    for paths in (["old.h5", "new.h5"], ["new.h5", "old.h5"]):
+        x, _ = gather([tmp_path / path for path in paths], ["moved"], ["new"])
+        np.testing.assert_array_equal(x, [[2, 2, 2]])
 
 
 def test_empty_shard(tmp_path):

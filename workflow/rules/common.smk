@@ -24,12 +24,13 @@ sys.executable = shlex.quote(sys.executable)
 try:
     CONFIG = configs.load(config)
     RESULTS = f"results/{CONFIG['name']}"
-    # Jobs read the index as the main process left it, so that an edit of the manifest waits for the next run.
+    # A run writes the index when it starts (`onstart`), and its jobs read that: an edit of the manifest, and a dry
+    # run after it, wait for the next run.
     if workflow.is_main_process:
-        INDEX = index.update(Path(CONFIG["manifest"]), Path(RESULTS, "index"))
+        INDEX = index.examine(Path(CONFIG["manifest"]), Path(RESULTS, "index"))
     else:
         INDEX = index.load(Path(RESULTS, "index"))
-    FOLDS = configs.folds(CONFIG, INDEX.folds)
+    FOLDS = configs.folds(CONFIG, INDEX.splits)
 except BraidError as error:
     raise WorkflowError(str(error))
 

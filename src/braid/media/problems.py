@@ -66,12 +66,17 @@ def collect(shards: Iterable[Path], items: pl.DataFrame) -> list[Problem]:
     StoreError
         A shard is truncated or of another kind.
     """
-    clips = {row[0]: row[1:] for row in items.select("clip", "video", "audio", "shard").unique("clip").iter_rows()}
+    # By shard too: a clip that was removed and added again is in a new shard, and the old one still has it.
+    rows = items.select("shard", "clip", "video", "audio").unique("clip").iter_rows()
+    files = {(shard, clip): paths for shard, clip, *paths in rows}
     found = []
     for path in shards:
         with DecodedShard(path) as shard:
-            for clip in clips.keys() & set(shard.clips):
-                video, audio, name = clips[clip]
+            name = path.name.removesuffix(".zarr.zip")
+            for clip in shard.clips:
+                if (name, clip) not in files:
+                    continue
+                video, audio = files[name, clip]
                 for stream, file in (("video", video), ("audio", audio)):
                     record = shard.attrs["clips"][clip][stream]
                     if file and record["status"] != "ok":

@@ -17,7 +17,7 @@ from av.frame import Frame
 from braid.media.container import Tally, audio_stream, decode, open_media
 
 GAP_SECONDS = 0.1
-"""A hole between sound frames longer than this is filled with silence; shorter ones are rounding of timestamps."""
+"""Sound that lags behind its timestamps by more than this is put right by silence; less is their rounding."""
 
 
 @dataclass
@@ -91,8 +91,9 @@ class Sound:
                     for begin in range(0, silence, self.rate):
                         yield np.zeros(min(self.rate, silence - begin), np.float32)
                     written += silence
+                due = seconds
                 resampler, form = av.AudioResampler("fltp", None, self.rate), this_form
-            due = seconds + frame.samples / frame.sample_rate
+            due += frame.samples / frame.sample_rate  # not from `seconds`: many small holes add up
             for block in _mono(resampler.resample(frame)):
                 written += len(block)
                 yield block

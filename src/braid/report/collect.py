@@ -85,8 +85,8 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
         A file that an earlier stage writes is missing or cannot be read; the message names it.
     """
     index = indexes.load(results / "index")
-    folds = configs.folds(config, index.folds)
-    attributes, statuses = _features(results / "features", list(config["extractors"]), index.shards)
+    folds = configs.folds(config, index.splits)
+    attributes, statuses = _features(results / "features", list(config["extractors"]), index)
     return Results(
         config=config,
         index=index,
@@ -113,15 +113,18 @@ def _run(folder: Path, scheme: str, fold: str, seed: int) -> Run:
 
 
 def _features(
-    folder: Path, extractors: list[str], shards: list[str]
+    folder: Path, extractors: list[str], index: Index
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Counter[str]]]:
     attributes: dict[str, dict[str, Any]] = {}
     statuses: dict[str, Counter[str]] = {extractor: Counter() for extractor in extractors}
     for extractor in extractors:
-        for shard in shards:
+        for shard in index.shards:
             with FeatureShard(folder / extractor / f"{shard}.h5") as features:
                 attributes.setdefault(extractor, features.attrs)
-                statuses[extractor].update(features.status)
+                present = set(index.items(shard)["item"])  # rows of clips that were removed since stay in the file
+                statuses[extractor].update(
+                    status for item, status in zip(features.items, features.status, strict=True) if item in present
+                )
     return attributes, statuses
 
 

@@ -38,7 +38,7 @@ def train_scheme(
     Parameters
     ----------
     items : DataFrame
-        Columns ``item``, ``label`` and ``split_<fold>`` of the index; rows without a split are left out.
+        Columns ``item``, ``shard``, ``label`` and the splits of the index; rows without a split are left out.
     fold : str
         Which split column is used.
     features : mapping of str to paths
@@ -59,7 +59,7 @@ def train_scheme(
     """
     started = time.perf_counter()
     classes = manifest.classes(items)
-    items = items.select("item", "label", split=f"split_{fold}").drop_nulls("split")
+    items = items.select("item", "shard", "label", split=f"split_{fold}").drop_nulls("split")
     _check_fold(items, fold, classes)
     names: list[str] = settings["features"]
     x, present = _gather(items, features, names)
@@ -103,7 +103,7 @@ def _gather(
     items: pl.DataFrame, features: Mapping[str, Sequence[Path]], names: list[str]
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return float32 [N, D_m] for each name, and the mask bool [N, M]."""
-    gathered = [gather(features[name], items["item"].to_list()) for name in names]
+    gathered = [gather(features[name], items["item"].to_list(), items["shard"].to_list()) for name in names]
     return [x for x, _ in gathered], np.stack([present for _, present in gathered], axis=1)
 
 

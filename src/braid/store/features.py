@@ -213,8 +213,14 @@ class FeatureShard:
         return data[rows]
 
 
-def gather(paths: Sequence[str | Path], items: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings of `items` from the feature shards of one extractor.
+def gather(paths: Sequence[str | Path], items: Sequence[str], shards: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the embeddings of items from the feature shards of one extractor.
+
+    Parameters
+    ----------
+    paths : paths of the feature shards, `{shard}.h5`
+    items : names of the N items
+    shards : name of the shard of each item [N]; in another shard a clip that has left it may still have a row
 
     Returns
     -------
@@ -228,13 +234,14 @@ def gather(paths: Sequence[str | Path], items: Sequence[str]) -> tuple[np.ndarra
     FeatureError
         An item is in none of the shards, or the shards disagree about D.
     """
-    row_of = {item: row for row, item in enumerate(items)}
+    row_of = {key: row for row, key in enumerate(zip(items, shards, strict=True))}
     found = np.zeros(len(items), dtype=bool)
     blocks: list[tuple[np.ndarray, np.ndarray]] = []
     for path in paths:
         with FeatureShard(path) as shard:
-            theirs = [i for i, item in enumerate(shard.items) if item in row_of]
-            ours = np.array([row_of[shard.items[i]] for i in theirs], dtype=np.int64)
+            keys = [(item, shard.path.stem) for item in shard.items]
+            theirs = [i for i, key in enumerate(keys) if key in row_of]
+            ours = np.array([row_of[keys[i]] for i in theirs], dtype=np.int64)
             found[ours] = True
             if shard.embedding.shape[1]:
                 blocks.append((ours, shard.embedding[theirs]))
