@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from braid.errors import StoreError
 
 STALE_SECONDS = 24 * 3600
 """A partial file that nobody has written to for so long was left by a process that was killed."""
@@ -24,6 +27,11 @@ def whole(path: str | Path) -> Iterator[Path]:
     After an exception the partial file is removed and `path` is as it was before. The name beside keeps the
     ending of `path`, since some libraries choose a format by it. The folder is made where it is missing. What killed
     writers of the same file have left is removed once it is `STALE_SECONDS` old.
+
+    Raises
+    ------
+    StoreError
+        The disk is full or cannot be written to; the message names the file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -37,6 +45,12 @@ def whole(path: str | Path) -> Iterator[Path]:
         _sync(beside)
         beside.replace(path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise StoreError(
+                f"{path} cannot be written: {os.strerror(error.errno)}. Free space or mend the disk, then run again."
+            ) from error
+        raise
     finally:
         beside.unlink(missing_ok=True)
 

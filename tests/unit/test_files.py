@@ -1,11 +1,13 @@
 """Files appear whole or not at all; digests are stable; a job's output goes to its log."""
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 
+from braid.errors import StoreError
 from braid.files import STALE_SECONDS, digest, whole, write_text
 
 
@@ -26,6 +28,15 @@ def test_a_failure_leaves_the_file_as_it_was(tmp_path):
         raise RuntimeError
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_a_sentence_that_names_the_file(tmp_path):
+    with (
+        pytest.raises(StoreError, match=r"file\.txt cannot be written: No space left on device"),
+        whole(tmp_path / "file.txt"),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path):

@@ -34,6 +34,10 @@ CONFIG = {
 }
 
 
+AWKWARD = {6: "-it's #6; $(touch oops) & `so`.mp4", 7: "{shard} ünï 7 %s *.mp4"}
+"""Names that a shell, a template or a glob would trip over."""
+
+
 def make_clip(path: Path, label: int, seed: int) -> None:
     """Write 0.8 s of a drifting texture (to the right or down) with a low or a high tone."""
     random = np.random.default_rng(seed)
@@ -115,7 +119,7 @@ def fresh(tmp_path_factory) -> Project:
     rows = ["item\tvideo\taudio\tlabel\tsplit\tshard\tbytes"]
     splits = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
     for number, split in enumerate(splits):
-        name = f"clip {number}.mp4"
+        name = AWKWARD.get(number, f"clip {number}.mp4")
         label = number % 2
         make_clip(media / name, label, seed=number)
         size = (media / name).stat().st_size

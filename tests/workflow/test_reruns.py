@@ -81,6 +81,20 @@ def test_edit_of_the_library_or_a_script(project):
     assert project.planned() == set()
 
 
+def test_defaults_written_out_and_keys_in_another_order(project):
+    edit(project, "decode", {"codec": "jpeg"} | dict(reversed(project.config["decode"].items())))
+    edit(project, "schemes.early", {"features": ["sound", "flow3d"], "dropout": 0.5, "type": "early"})
+    assert project.planned() == set()
+
+
+def test_dry_run_after_an_edit_that_is_taken_back(project):
+    before = project.manifest.read_text(encoding="utf-8")
+    edit_rows(project, lambda rows: rows[1:])
+    assert project.planned() == PROBLEMS | TRAINING
+    project.manifest.write_text(before, encoding="utf-8")
+    assert project.planned() == set()
+
+
 def test_parameter_of_a_scheme(project):
     edit(project, "schemes.sound.learning_rate", 0.005)
     assert project.planned() == {SCHEMES["sound"], REPORT}
