@@ -2,8 +2,9 @@
 
 Letters: B items, P parts (classifiers), C classes. Each takes log probabilities float32 [B, P, C] and the mask bool
 [B, P] of the parts that have seen the item, at least one of them, and returns log probabilities [B, C]. A part that has
-not seen the item does not vote. The three that learn read scores s = log p + log C, begin as the geometric mean of the
-parts, and are convex problems, which `fit_combination` solves.
+not seen the item does not vote under `Mean`; to the three that learn it is one that finds all classes alike. These read
+scores s = log p + log C, begin as the geometric mean of the parts, and are convex problems, which `fit_combination`
+solves.
 """
 
 from __future__ import annotations
