@@ -5,7 +5,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 # A config given with --configfile stands alone: merged with the demo's it would inherit the demo's extractors.
-if "manifest" not in config:
+if not workflow.overwrite_configfiles:
 
     configfile: "config/config.yaml"
 

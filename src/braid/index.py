@@ -209,7 +209,7 @@ def examine(path: str | Path, folder: str | Path) -> Index:
         return _index(folder, before | {"manifest": source}, Pending(None, None))
     rows = manifest.parse(data, path).sort("shard", "item")
     after = _advance(rows, path, folder, before) | {"manifest": source}
-    superseded = before and before["items_before"]
+    superseded = before["items_before"] if before else None
     return _index(folder, after, Pending(rows, None if superseded == after["items"] else superseded))
 
 

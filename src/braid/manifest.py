@@ -140,8 +140,8 @@ def check_files(clips: pl.DataFrame, path: str | Path) -> None:
     if missing.height:
         first = missing.sort("item").head(REPORTED)
         raise ManifestError(
-            f"{path} names {missing.height} files that do not exist, as seen from {root}; put them there, mend the"
-            " columns video and audio, or remove the rows:"
+            f"{path} names {missing.height} files that do not exist, as seen from {root}; put them there, run"
+            " `braid index` again, or mend or remove the rows:"
             + "".join(f"\n  {file!r} of item {item!r}" for item, file in first.iter_rows())
         )
 

@@ -291,6 +291,6 @@ def _run(arguments: argparse.Namespace) -> None:
         if arguments.action == "fetch":
             fetch(weights)
         if arguments.action == "list" or not path.exists():
-            print(f"{name}\t{path if path.exists() else 'not here'}\t{weights.url}\t{weights.licence}")
+            print(f"{name}\t{path}{'' if path.exists() else ' (not here)'}\t{weights.url}\t{weights.licence}")
         else:
             print(f"{name}\t{path}\t{verify(weights)}")

@@ -29,6 +29,7 @@ def test_check_counts(clips, capsys):
     assert main(["check", str(clips)]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"{clips}: 3 items of 3 clips in 2 shards, 2 labels; 1 train, 1 test, 1 predict.",
+        "Fold 1 has no item in 'val', without which no scheme can be trained.",
         "fold 1\ttrain\ttest\tpredict",
         "cat\t0\t1\t0",
         "dog\t1\t0\t0",

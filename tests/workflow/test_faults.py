@@ -125,3 +125,10 @@ def test_a_truncated_shard_is_named_with_its_cure(project):
     shard.write_bytes(shard.read_bytes()[:1000])
     printed = project.snakemake("--forcerun", "train_scheme", fails=True)
     assert "features/sound/a.h5" in printed
+
+
+def test_a_config_without_a_manifest_is_not_completed_by_the_demo(project):
+    config = project.config
+    del config["manifest"]
+    project.config = config
+    assert "the config lacks 'manifest'" in project.snakemake("--dry-run", fails=True)

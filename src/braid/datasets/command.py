@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def _index(arguments: argparse.Namespace) -> None:
     )
     for note in found.notes:
         print(note)
-    print(f"{arguments.output}: {_counts(manifest.read(arguments.output))}.")
+    written = manifest.read(arguments.output)
+    print(f"{arguments.output}: {_counts(written)}.")
+    _warn(written)
     for what, clips in (("New", changes.new), ("Changed", changes.changed), ("Gone", changes.gone)):
         if clips and not (what == "New" and changes.first):
             more = f" and {len(clips) - LISTED} more" if len(clips) > LISTED else ""
@@ -83,6 +86,7 @@ def _check(arguments: argparse.Namespace) -> None:
             f" {arguments.manifest}; run `braid index` again."
         )
     print(f"{arguments.manifest}: {_counts(items)}.")
+    _warn(items)
     for fold in manifest.folds(items):
         split = f"split_{fold}"
         counts = items.filter(pl.col(split).is_not_null()).group_by("label", split).len()
@@ -91,6 +95,16 @@ def _check(arguments: argparse.Namespace) -> None:
         print("\t".join([f"fold {fold}", *names]))
         for row in table.iter_rows(named=True):
             print("\t".join([row["label"] or "(no label)", *(str(row[name]) for name in names)]))
+
+
+def _warn(items: pl.DataFrame) -> None:
+    """Print what is no error in a manifest but stops training."""
+    if not items["label"].drop_nulls().n_unique():
+        print("No item has a label: `folder` takes labels from the folders right below ROOT, `csv` from a column.")
+    for fold in manifest.folds(items):
+        for split in ("train", "val"):
+            if split not in items[f"split_{fold}"]:
+                print(f"Fold {fold} has no item in {split!r}, without which no scheme can be trained.")
 
 
 def _counts(items: pl.DataFrame) -> str:
@@ -106,9 +120,10 @@ def _counts(items: pl.DataFrame) -> str:
 
 def _share(text: str) -> tuple[str, float]:
     name, _, share = text.partition("=")
-    if name not in LABELLED or not 0 <= float(share) <= 1:
-        raise ValueError
-    return name, float(share)
+    with suppress(ValueError):
+        if name in LABELLED and 0 <= float(share) <= 1:
+            return name, float(share)
+    raise argparse.ArgumentTypeError(f"{text!r} must be {', '.join(LABELLED)}, `=` and a share from 0 to 1: train=0.7")
 
 
 def _positive(text: str) -> int:
