@@ -69,8 +69,8 @@ def main() -> None:
         "rounds": arguments.rounds,
         "rows": rows,
     }
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    path = RESULT.with_stem(f"decode_{arguments.media.name}") if arguments.media else RESULT
+    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(rows, indent=2))
 
 
