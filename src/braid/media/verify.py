@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import polars as pl
 
-BLOCK_BYTES = 1 << 20
+from braid.datasets import files as media_files
+
 CURE = "run `braid index` again, or put the file back and delete the shard"
 
 
@@ -25,17 +25,8 @@ def changed(clips: pl.DataFrame) -> dict[str, str]:
         files = [Path(name) for name in dict.fromkeys((video, audio)) if name]
         if gone := [file.name for file in files if not file.is_file()]:
             reasons[clip] = f"{gone[0]!r} does not exist any more; {CURE}"
-        elif size is not None and (found := sum(file.stat().st_size for file in files)) != size:
+        elif size is not None and (found := media_files.size(files)) != size:
             reasons[clip] = f"the manifest says {size} bytes, the file has {found}; {CURE}"
-        elif checksum is not None and _sha256(files) != checksum:
+        elif checksum is not None and media_files.sha256(files) != checksum:
             reasons[clip] = f"the manifest says another sha256 than the file has; {CURE}"
     return reasons
-
-
-def _sha256(files: list[Path]) -> str:
-    total = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                total.update(block)
-    return total.hexdigest()
