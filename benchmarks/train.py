@@ -76,7 +76,7 @@ def main() -> None:
         {
             "name": "benchmark",
             "manifest": "none",
-            "extractors": {"features": {"type": "r2plus1d"}},
+            "extractors": {"features": {"type": "torchvision_video"}},
             "schemes": {"early": {"type": "early", "features": ["features"], "epochs": EPOCHS, "patience": EPOCHS}},
         }
     )["schemes"]["early"]

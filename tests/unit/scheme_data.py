@@ -14,7 +14,7 @@ from braid.store.features import FeatureWriter
 
 def settings(type_: str, features: list[str], **changes: Any) -> dict[str, Any]:
     """Return the complete entry of a scheme."""
-    extractors = {name: {"type": "r2plus1d"} for name in features}
+    extractors = {name: {"type": "torchvision_video"} for name in features}
     entry = {"type": type_, "features": features} | changes
     raw = {"name": "test", "manifest": "clips.tsv", "extractors": extractors, "schemes": {"scheme": entry}}
     return config.load(raw)["schemes"]["scheme"]

@@ -16,7 +16,14 @@ from braid.extractors.base import Cover, Extractor, View
 from braid.extractors.registry import REGISTRY, ExtractorEntry
 from braid.store.features import FeatureShard
 
-SETTINGS = {"type": "toy", "weights": "random", "dtype": "auto", "batch_size": 4}
+SETTINGS = {
+    "type": "toy",
+    "weights": "random",
+    "dtype": "auto",
+    "batch_size": 4,
+    "pooling": ["mean"],
+    "scores": "logits",
+}
 
 
 class Toy(Extractor):
@@ -75,8 +82,8 @@ def test_items_keep_their_order_and_their_tokens(run):
         np.testing.assert_array_equal(tokens[:, 1], clips[f"c{i}"].pictures[0, 0, 0, 0])
         np.testing.assert_array_equal(times, np.stack([seconds, seconds + 1], axis=1))
         np.testing.assert_allclose(shard.embedding[i], tokens.mean(axis=0))
-        assert shard.logits is not None
-        np.testing.assert_allclose(shard.logits[i], seconds.mean())
+        assert shard.scores is not None
+        np.testing.assert_allclose(shard.scores[i], seconds.mean())
 
 
 def test_attributes_say_how_the_numbers_came_about(run):
@@ -159,7 +166,7 @@ def test_loading_goes_on_while_the_network_works(run, monkeypatch):
 
 
 def test_numbers_that_are_not_finite_stop_with_the_item_and_leave_no_file(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(Toy, "pool", lambda self, tokens: tokens[0] / 0 * 0)
+    monkeypatch.setattr(Toy, "forward", lambda self, batch: (batch[:, :2] / 0 * 0, None))
     with pytest.raises(FeatureError, match="'the item'"), np.errstate(all="ignore"):
         run({"c": FakeClip(seconds=2)}, [("the item", "c", None, None)])
     assert list(tmp_path.iterdir()) == []

@@ -12,11 +12,11 @@ from braid.store.features import FeatureShard
 CHEAP = {
     "passt": {"architecture": "passt_s_p16_s16_128_ap468"},
     "clip": {"frames": 2},
-    "r2plus1d": {"clip_length": 4, "views": 2},
+    "torchvision_video": {"clip_length": 4, "views": 2},
     "flow_r2plus1d": {"clip_length": 4, "views": 2, "flow": "farneback"},
 }
 """Settings that keep the test of an extractor short; what has none is tested with its defaults."""
-DIMENSION = {"passt": 768, "clip": 512, "r2plus1d": 512, "flow_r2plus1d": 512}
+DIMENSION = {"passt": 768, "clip": 512, "torchvision_video": 512, "flow_r2plus1d": 512}
 
 
 @pytest.mark.parametrize("kind", REGISTRY)

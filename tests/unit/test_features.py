@@ -23,8 +23,8 @@ def test_round_trip(tmp_path, rng):
             else:
                 tokens = np.stack([embedding * k for k in range(i % 4)]) if i % 4 else np.empty((0, 768), np.float32)
                 times = np.array([[k, k + 0.5] for k in range(i % 4)], dtype=float).reshape(-1, 2)
-                logits = embedding[:5] if i % 2 else None
-                writer.append(f"item {i}", embedding, tokens=tokens, times=times, logits=logits)
+                scores = embedding[:5] if i % 2 else None
+                writer.append(f"item {i}", embedding, tokens=tokens, times=times, scores=scores)
     with FeatureShard(tmp_path / "a.h5") as shard:
         assert shard.attrs == ATTRS
         assert shard.items == [f"item {i}" for i in range(700)]
@@ -33,9 +33,9 @@ def test_round_trip(tmp_path, rng):
         usable = np.arange(700) % 3 != 0
         np.testing.assert_array_equal(shard.embedding[usable], embeddings[usable])
         assert np.isnan(shard.embedding[~usable]).all()
-        assert shard.logits is not None
-        np.testing.assert_array_equal(shard.logits[1], embeddings[1, :5])
-        assert np.isnan(shard.logits[2]).all()
+        assert shard.scores is not None
+        np.testing.assert_array_equal(shard.scores[1], embeddings[1, :5])
+        assert np.isnan(shard.scores[2]).all()
         tokens, times = shard.tokens(695)
         np.testing.assert_array_equal(tokens, [embeddings[695] * k for k in range(3)])
         np.testing.assert_array_equal(times, [[0, 0.5], [1, 1.5], [2, 2.5]])

@@ -50,3 +50,19 @@ def test_random_weights_tell_u_from_v(extractor):
 def test_a_clip_of_one_frame_has_no_flow(extractor):
     plan = extractor.plan(FakeClip(seconds=0.04), None, None)
     assert plan.views == [] and plan.status == "missing" and "no pair of frames" in plan.reason
+
+
+def test_a_mirrored_crop_moves_the_other_way():
+    mirrored = FlowR2Plus1d(settings("flow_r2plus1d", flow="farneback", crops=10, crop_layout="corners"))
+    clip = FakeClip(seconds=1)
+    plain, turned = (mirrored.load(clip, View(0, 1, np.arange(16), number)) for number in (0, 5))
+    torch.testing.assert_close(turned[0], -plain[0].flip(-1), rtol=0, atol=0)
+    torch.testing.assert_close(turned[1], plain[1].flip(-1), rtol=0, atol=0)
+
+
+def test_nothing_moves_after_the_end_of_the_last_block():
+    blocks = FlowR2Plus1d(settings("flow_r2plus1d", flow="farneback", placement="blocks", views=2, clip_length=8))
+    clip = FakeClip(seconds=0.6)
+    _, last = blocks.views(clip, 0.0, 0.6)
+    assert last.indices.tolist() == [7, 8, 10, 12, 13, -1, -1, -1]
+    assert blocks.load(clip, last).abs().amax(dim=(0, 2, 3)).gt(0).tolist() == [True] * 5 + [False] * 3

@@ -27,8 +27,29 @@ def test_cover_ends_when_the_last_frame_leaves_the_screen():
     ],
 )
 def test_views_of_a_second_are_spread_evenly(end, views, starts):
-    np.testing.assert_allclose(sampling.spread(0, end, 1.0, views), starts)
-    np.testing.assert_allclose(sampling.spread(7, 7 + end, 1.0, views), 7 + np.array(starts))
+    times = np.arange(0, end, 0.04)
+    np.testing.assert_allclose(sampling.spread(0, end, 1.0, views, "even", times), starts)
+    np.testing.assert_allclose(sampling.spread(7, 7 + end, 1.0, views, "even", 7 + times), 7 + np.array(starts))
+
+
+def test_slowfast_begins_view_k_at_k_parts_of_the_room():
+    np.testing.assert_allclose(sampling.spread(2, 12, 2.0, 4, "slowfast", np.arange(2, 12, 0.1)), [2, 4, 6, 8])
+    np.testing.assert_allclose(sampling.spread(2, 3, 2.0, 2, "slowfast", np.arange(2, 3, 0.1)), [2, 2])
+
+
+def test_blocks_begin_at_equal_numbers_of_frames_and_end_in_black():
+    """103 frames in 10 blocks: every 10 frames, and the last view sees 13 of its 16."""
+    times = np.arange(103) / 25
+    starts = sampling.spread(0, 103 / 25, 16 / 25, 10, "blocks", times)
+    np.testing.assert_allclose(starts, np.arange(10) * 10 / 25)
+    seen = sampling.on_screen(times, starts[-1] + np.arange(16) / 25, 103 / 25, "black")
+    np.testing.assert_array_equal(seen, [*range(90, 103), *[sampling.BLACK] * 3])
+
+
+def test_blocks_of_a_window_count_its_own_frames():
+    times = np.arange(103) / 25
+    np.testing.assert_allclose(sampling.spread(1.0, 3.0, 0.5, 5, "blocks", times), 1.0 + np.arange(5) * 10 / 25)
+    np.testing.assert_allclose(sampling.spread(1.0, 1.04, 0.5, 3, "blocks", times), [1.0] * 3)
 
 
 def test_half_the_rate_is_every_second_frame():

@@ -14,7 +14,7 @@ from braid.errors import WeightsError
 
 CONTENT = b"not really a network" * 1000
 PUBLISHED = hashlib.sha256(CONTENT).hexdigest()
-PRETRAINED = {"type": "r2plus1d", "weights": "pretrained"}
+PRETRAINED = {"type": "torchvision_video", "architecture": "r2plus1d_18", "weights": "pretrained"}
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What every extractor is: views of an item, a tensor for each view, a network, and a way to pool.
+"""What every extractor is: views of an item, a tensor for each view, and a network.
 
 Letters: B views of a batch, T tokens (one a view) of an item, D numbers of a token, C classes.
 """
@@ -29,11 +29,13 @@ class View:
     ----------
     start_seconds, end_seconds : [start, end) on the clip's clock
     indices : what `Extractor.load` reads for it, int64: frames, pairs of frames, or bounds in samples
+    crop : number of its crop in space
     """
 
     start_seconds: float
     end_seconds: float
     indices: np.ndarray
+    crop: int = 0
 
 
 class Plan(NamedTuple):
@@ -53,22 +55,17 @@ class Cover(NamedTuple):
     end_seconds: float
 
 
-class Extractor(ABC):
-    """One network with its own sampling, preprocessing and pooling.
-
-    A subclass is constructed with the completed settings of its entry in the config, and then has `network`, weights
-    loaded. `plan` and `load` may be called from several threads at once.
+class Planner(ABC):
+    """Which views of an item there are to see, and with what status.
 
     Attributes
     ----------
-    network : the nn.Module, in evaluation, whatever its class
     least_seconds : float
         Items of which there is less get the status `short`.
     short_rule : str
         What is done with those.
     """
 
-    network: Any
     least_seconds: float = 0.0
     short_rule: str = ""
 
@@ -79,18 +76,6 @@ class Extractor(ABC):
     @abstractmethod
     def views(self, clip: Any, start: float, end: float) -> list[View]:
         """Return the views, at least one, of [start, end) seconds of `clip`, all of which the stream covers."""
-
-    @abstractmethod
-    def load(self, clip: Any, view: View) -> Tensor:
-        """Return what the network reads for a view, a float32 tensor on the CPU."""
-
-    @abstractmethod
-    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the tokens [B, D] of a batch of equal-shaped tensors, and their logits [B, C] if there are any."""
-
-    def pool(self, tokens: np.ndarray) -> np.ndarray:
-        """Return the embedding, float32 [D], of an item from its tokens, float32 [T, D]: their mean."""
-        return tokens.mean(axis=0)
 
     def plan(self, clip: Any, start: float | None, end: float | None) -> Plan:
         """Return the views of the item that is [start, end) seconds of `clip`; None is the stream's own start or end.
@@ -113,6 +98,34 @@ class Extractor(ABC):
             faults.append(f"{high - low:.3g} s where a view takes {self.least_seconds:.3g} s: {self.short_rule}")
         status = "short" if faults and status == "ok" else status
         return Plan(self.views(clip, low, high), status, "; ".join(faults))
+
+
+class Extractor(Planner):
+    """One network with its own sampling, preprocessing and pooling.
+
+    A subclass is constructed with the completed settings of its entry in the config, and then has `network`, weights
+    loaded. `plan` and `load` may be called from several threads at once.
+
+    Attributes
+    ----------
+    network : the nn.Module, in evaluation, whatever its class
+    normalised : bool
+        Tokens have unit length, and so has their mean.
+    several_classes : bool
+        The logits are of classes of which a view may have several at once.
+    """
+
+    network: Any
+    normalised: bool = False
+    several_classes: bool = False
+
+    @abstractmethod
+    def load(self, clip: Any, view: View) -> Tensor:
+        """Return what the network reads for a view, a float32 tensor on the CPU."""
+
+    @abstractmethod
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the tokens [B, D] of a batch of equal-shaped tensors, and their logits [B, C] if there are any."""
 
 
 def build(

@@ -21,6 +21,7 @@ from braid.device import keep_freed_memory
 from braid.errors import BraidError
 from braid.extractors.base import Extractor, Plan
 from braid.extractors.batches import ahead, batches
+from braid.extractors.pooling import average, pool
 from braid.extractors.registry import REGISTRY
 from braid.store.features import FeatureWriter
 
@@ -79,8 +80,8 @@ def extract_features(
             for keys, batch in views.batches():
                 for (item, number), token, logit in zip(keys, *_forward(extractor, batch, dtype, device), strict=True):
                     item.tokens[number], item.logits[number] = token, logit
-                _write(writer, extractor, views.complete())
-            _write(writer, extractor, views.complete())
+                _write(writer, extractor, settings, views.complete())
+            _write(writer, extractor, settings, views.complete())
 
 
 @dataclass
@@ -144,20 +145,20 @@ def _forward(
     return rows, [None] * len(rows) if logits is None else list(logits.float().cpu().numpy())
 
 
-def _write(writer: FeatureWriter, extractor: Extractor, items: Iterable[_Item]) -> None:
+def _write(writer: FeatureWriter, extractor: Extractor, settings: Mapping[str, Any], items: Iterable[_Item]) -> None:
     for item in items:
         views, status, reason = item.plan
         if not views:
             writer.append(item.name, None, status=status, reason=reason)
             continue
         tokens = np.stack([item.tokens[number] for number in range(len(views))])
-        logits = [logit for logit in item.logits.values() if logit is not None]
+        logits = [row for number in range(len(views)) if (row := item.logits[number]) is not None]
         writer.append(
             item.name,
-            extractor.pool(tokens),
+            pool(tokens, settings["pooling"], extractor.normalised),
             tokens=tokens,
             times=np.array([(view.start_seconds, view.end_seconds) for view in views]),
-            logits=np.mean(logits, axis=0) if logits else None,
+            scores=average(np.stack(logits), settings["scores"], extractor.several_classes) if logits else None,
             status=status,
             reason=reason,
         )

@@ -48,6 +48,7 @@ class Passt(Extractor):
         768: 1295).
     """
 
+    several_classes = True
     least_seconds = LEAST / SAMPLE_RATE
     short_rule = "the sound is repeated"
 

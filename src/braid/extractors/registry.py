@@ -27,6 +27,8 @@ class ExtractorEntry(Entry):
 REGISTRY: dict[str, ExtractorEntry] = {
     "passt": ExtractorEntry("braid.extractors.passt:Passt", 1, "audio", "{architecture}"),
     "clip": ExtractorEntry("braid.extractors.clip:Clip", 1, "video", "{architecture}"),
-    "r2plus1d": ExtractorEntry("braid.extractors.r2plus1d:R2Plus1d", 1, "video", "r2plus1d_18"),
+    "torchvision_video": ExtractorEntry(
+        "braid.extractors.torchvision_video:TorchvisionVideo", 1, "video", "{architecture}"
+    ),
     "flow_r2plus1d": ExtractorEntry("braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "r2plus1d_18"),
 }

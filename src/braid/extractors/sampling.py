@@ -10,6 +10,8 @@ TIME_ERROR_SECONDS = 1e-4
 """Times nearer than this are the same: containers round them to a tick of a clock."""
 STILL_SECONDS = 0.04
 """How long a single frame stays on screen."""
+BLACK = -1
+"""Stands for a black frame among the indices of a view."""
 
 
 def cover(status: str, reason: str, times: np.ndarray) -> Cover:
@@ -20,26 +22,43 @@ def cover(status: str, reason: str, times: np.ndarray) -> Cover:
     return Cover(status, reason, float(times[0]), float(times[-1]) + duration)
 
 
-def spread(start: float, end: float, view_seconds: float, views: int | str) -> np.ndarray:
-    """Return the starts, float64 [T] seconds, of views of [start, end).
+def spread(
+    start: float, end: float, view_seconds: float, views: int | str, placement: str, times: np.ndarray
+) -> np.ndarray:
+    """Return the starts, float64 [N_t] seconds, of views of [start, end).
 
-    Views lie evenly from the start to the end, one alone in the middle. `all` stands for as many as there is room
-    for without overlap, at least one. Where the item is shorter than a view, all begin at its start.
+    Parameters
+    ----------
+    views : int or `all`
+        How many; `all` stands for as many as there is room for without overlap, at least one.
+    placement : str
+        With Δ the time that is left beside a view, 0 where the item is shorter: `even` is kΔ/(N_t-1), the first at the
+        start, the last at the end, one alone in the middle (SlowFast with offsets); `slowfast` is kΔ/N_t (SlowFast
+        without); `blocks` begins one at each of N_t equal numbers of frames, whether there is room after it or not.
+    times : float64 [T] seconds, when each frame appears
     """
     room = max(end - start - view_seconds, 0.0)
     n = max(int((end - start) / view_seconds + 1e-6), 1) if views == "all" else int(views)
-    return start + room * (np.linspace(0, 1, n) if n > 1 else np.array([0.5]))
+    if placement == "even":
+        return start + room * (np.linspace(0, 1, n) if n > 1 else np.array([0.5]))
+    if placement == "slowfast":
+        return start + room * np.arange(n) / n
+    first, last = np.searchsorted(times, [start - TIME_ERROR_SECONDS, end - TIME_ERROR_SECONDS])
+    return times[np.minimum(first + np.arange(n) * ((last - first) // n), len(times) - 1)]
 
 
-def on_screen(times: np.ndarray, at: np.ndarray, end: float) -> np.ndarray:
+def on_screen(times: np.ndarray, at: np.ndarray, end: float, after: str = "hold") -> np.ndarray:
     """Return the index of the frame that is on screen at each moment, int64 [n].
 
     Parameters
     ----------
     times : float64 [T] seconds, increasing, when each frame appears
     at : float64 [n] seconds; before the first frame it is the first one
-    end : seconds; a frame that appears then or later is not shown, the last one before it is held
+    end : seconds; a frame that appears then or later is not shown
+    after : str
+        What is seen from `end` on: `hold` the last frame before it, or `black` (`BLACK`).
     """
     shown = np.searchsorted(times, at + TIME_ERROR_SECONDS, side="right") - 1
     last = np.searchsorted(times, end - TIME_ERROR_SECONDS, side="left") - 1
-    return np.clip(np.minimum(shown, last), 0, len(times) - 1)
+    indices = np.clip(np.minimum(shown, last), 0, len(times) - 1)
+    return np.where(at < end - TIME_ERROR_SECONDS, indices, BLACK) if after == "black" else indices

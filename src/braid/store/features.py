@@ -1,12 +1,12 @@
 """Feature shards: one HDF5 file with what an extractor gave for the items of a shard.
 
-Letters: N items, D numbers of an embedding, C classes of the logits, T tokens of one item.
+Letters: N items, D numbers of an embedding, C classes of an extractor, T tokens of one item.
 
 | data set | shape, type | content |
 |---|---|---|
 | `item`, `status`, `reason` | [N] text | name of the item, status of its stream, why it is not `ok` |
 | `embedding` | [N, D] float32 | a row of NaN where the stream is not usable; D = 0 where no item has any |
-| `logits` | [N, C] float32 | only where the extractor has some; NaN as above |
+| `scores` | [N, C] float32 | of the network's own classes, where it has some; what they are is the setting `scores` |
 | `tokens`, `times` | [ΣT, D] float32, [ΣT, 2] float64 | the tokens of all items, and the seconds [start, end) of each |
 | `token_end` | [N] int64 | where the tokens of an item end and those of the next one begin |
 
@@ -28,7 +28,7 @@ import numpy as np
 from braid.errors import FeatureError, StoreError
 from braid.files import whole
 
-FORMAT = "braid features 1"
+FORMAT = "braid features 2"
 CHUNK_BYTES = 512 * 1024
 """Half of HDF5's chunk cache: the chunk that rows are appended to stays in memory."""
 
@@ -71,7 +71,7 @@ class FeatureWriter:
         *,
         tokens: np.ndarray | None = None,
         times: np.ndarray | None = None,
-        logits: np.ndarray | None = None,
+        scores: np.ndarray | None = None,
         status: str = "ok",
         reason: str = "",
     ) -> None:
@@ -81,7 +81,7 @@ class FeatureWriter:
         ----------
         embedding : float32 [D], finite; None when the stream is not usable
         tokens, times : float32 [T, D] and float64 [T, 2], seconds [start, end) on the clip's clock; both or neither
-        logits : float32 [C]
+        scores : float32 [C], finite
         status, reason : status of the stream, and why it is not `ok`
 
         Raises
@@ -90,7 +90,7 @@ class FeatureWriter:
             A number is not finite, or a shape does not fit the others or those of the items before.
         """
         self._n_items += 1
-        for name, row in {"embedding": embedding, "logits": logits}.items():
+        for name, row in {"embedding": embedding, "scores": scores}.items():
             if row is not None:
                 width = self._data(name).shape[1] if name in self._file else len(row)
                 _check(item, name, row, (width,))
@@ -187,9 +187,9 @@ class FeatureShard:
         return self._read("embedding")
 
     @cached_property
-    def logits(self) -> np.ndarray | None:
-        """float32 [N, C], rows of NaN as in `embedding`; None when the extractor has no logits."""
-        return self._read("logits") if "logits" in self._file else None
+    def scores(self) -> np.ndarray | None:
+        """float32 [N, C], rows of NaN as in `embedding`; None when the extractor has no classes."""
+        return self._read("scores") if "scores" in self._file else None
 
     def tokens(self, i: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the tokens of the item in row `i`, float32 [T, D], and their seconds [start, end), float64 [T, 2]."""

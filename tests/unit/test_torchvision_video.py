@@ -1,4 +1,4 @@
-"""R(2+1)D-18 on frames, against torchvision."""
+"""Networks on several frames, against torchvision."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.models.video import R2Plus1D_18_Weights, r2plus1d_18
 
 from braid.extractors.base import View
-from braid.extractors.r2plus1d import R2Plus1d
+from braid.extractors.torchvision_video import TorchvisionVideo
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def extractor(file):
-    return R2Plus1d(settings("r2plus1d", weights=str(file)))
+    return TorchvisionVideo(settings("torchvision_video", weights=str(file)))
 
 
 def test_agrees_with_torchvision(extractor, file):

@@ -1,0 +1,70 @@
+"""What the networks on single frames share: which frames an item gives, and how they reach the network.
+
+Letters: H, W of a stored frame, h, w of what the network reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
+
+from braid.extractors import sampling
+from braid.extractors.base import Cover, Extractor, View
+from braid.extractors.crops import crop
+
+
+class FrameExtractor(Extractor):
+    """A network on single frames: tokens are crops of frames, each frame in the middle of its part of the item.
+
+    A subclass sets `resize`, `size`, `mean` and `std` in its constructor, besides `network`.
+
+    Parameters
+    ----------
+    settings : mapping
+        `frames` (how many an item) or `frame_rate` (frames a second of the item instead, or None), `crops`,
+        `crop_layout`.
+
+    Attributes
+    ----------
+    resize : function
+        From the stored frame, a PIL image, to the one that crops are cut from, as the network's own transform does it.
+    size : (h, w) of a crop
+    mean, std : float32 [3], of RGB in [0, 1]
+    """
+
+    resize: Callable[[Image.Image], Image.Image]
+    size: tuple[int, int]
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.n_frames = settings["frames"]
+        self.frame_rate = settings["frame_rate"]
+        self.n_crops = settings["crops"]
+        self.crop_layout = settings["crop_layout"]
+
+    def cover(self, clip: Any) -> Cover:
+        return sampling.cover(clip.video.status, clip.video.reason, clip.times)
+
+    def views(self, clip: Any, start: float, end: float) -> list[View]:
+        """Return the crops of the frame in the middle of each of n equal parts."""
+        n = max(round((end - start) * self.frame_rate), 1) if self.frame_rate else self.n_frames
+        edges = np.linspace(start, end, n + 1)
+        frames = sampling.on_screen(clip.times, (edges[:-1] + edges[1:]) / 2, end)
+        return [
+            View(float(left), float(right), frame[None], number)
+            for left, right, frame in zip(edges[:-1], edges[1:], frames, strict=True)
+            for number in range(self.n_crops)
+        ]
+
+    def load(self, clip: Any, view: View) -> Tensor:
+        """Return one crop of a frame, normalised, float32 [3, h, w]."""
+        picture = pil_to_tensor(self.resize(Image.fromarray(clip.frames(view.indices)[0])))
+        cut = crop(picture, self.size, view.crop, self.n_crops, self.crop_layout)
+        return (cut.to(torch.float32) / 255 - self.mean[:, None, None]) / self.std[:, None, None]
