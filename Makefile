@@ -2,13 +2,15 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock docs clean
+.PHONY: help setup demo test check parity format lock docs clean
 
 # Tools are called as modules: the first line of a console script cannot hold a path with a space.
 RUN := .venv/bin/python -m
 UV := .venv/bin/uv
 # The name carries the folder's checksum: a moved or copied .venv names files of its old folder and is made anew.
-READY := .venv/ready-$(shell pwd | cksum | cut -d ' ' -f 1)
+HERE := $(shell pwd | cksum | cut -d ' ' -f 1)
+READY := .venv/ready-$(HERE)
+PARITY := .venv-parity/ready-$(HERE)
 
 IS_311 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 PYTHON ?= $(shell for name in python3.11 python3 python; do \
@@ -49,6 +51,16 @@ check: $(READY) ## formatting, lint and types, as pre-commit and CI do
 	$(RUN) pyright
 	@sh .ci/lint
 
+parity: $(PARITY) ## compare every network with its reference, into benchmarks/results/parity.json
+	.venv-parity/bin/python -m pytest tests/parity
+
+$(PARITY): envs/requirements-parity.txt $(READY)
+	@$(RUN) venv --clear --without-pip .venv-parity
+	@$(UV) pip install --quiet --python .venv-parity/bin/python --require-hashes -r envs/bootstrap.txt
+	@$(UV) pip sync --quiet --python .venv-parity/bin/python --require-hashes --no-build-isolation envs/requirements-parity.txt
+	@$(UV) pip install --quiet --python .venv-parity/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
 format: $(READY) ## put Python and Snakemake files in form
 	$(RUN) ruff check --fix
 	$(RUN) ruff format
@@ -59,6 +71,8 @@ LOCK := $(UV) pip compile --quiet --python-version 3.11 --generate-hashes --no-e
 lock: $(READY) ## write envs/*.txt from pyproject.toml, keeping every version that still fits
 	$(LOCK) pyproject.toml --group dev -o envs/requirements.txt
 	$(LOCK) --group bootstrap --constraints envs/requirements.txt -o envs/bootstrap.txt
+	$(LOCK) pyproject.toml --group parity --constraints envs/requirements.txt --override envs/parity-overrides.txt \
+		-o envs/requirements-parity.txt
 
 # The order of the edges follows the hash seed: fixed here, so that equal graphs are equal text.
 docs: $(READY) ## write docs/config.md from the schemas, and the graph of the rules into README.md
@@ -70,4 +84,4 @@ docs: $(READY) ## write docs/config.md from the schemas, and the graph of the ru
 	@mv .snakemake/README.md README.md
 
 clean: ## remove .venv and caches; results/ and .snakemake/, which are dear, stay
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf .venv .venv-parity .pytest_cache .ruff_cache .hypothesis src/*.egg-info

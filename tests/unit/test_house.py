@@ -15,7 +15,7 @@ import braid
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-LOCKS = ("requirements.txt", "bootstrap.txt")
+LOCKS = ("requirements.txt", "bootstrap.txt", "requirements-parity.txt")
 HEAVY = {"torch", "torchvision", "torchaudio", "cv2", "av", "decord", "sklearn", "scipy", "matplotlib", "timm"}
 LIGHT = (
     "braid.config",
@@ -43,19 +43,26 @@ def locked(name: str) -> dict[str, tuple[str, frozenset[str]]]:
     return {package: (version, frozenset(re.findall(r"--hash=(\S+)", hashes))) for package, version, hashes in pins}
 
 
-def required() -> list[Requirement]:
-    groups = [line for group in PROJECT["dependency-groups"].values() for line in group if isinstance(line, str)]
+def required(lock: str = "requirements.txt") -> list[Requirement]:
+    """Return what the project asks for directly of a lock."""
+    names = ("bootstrap", "dev") if lock == "requirements.txt" else ("parity",)
+    groups = [line for name in names for line in PROJECT["dependency-groups"][name] if isinstance(line, str)]
     return [Requirement(line) for line in PROJECT["project"]["dependencies"] + groups]
 
 
-@pytest.mark.parametrize("requirement", required(), ids=lambda requirement: requirement.name)
-def test_the_lock_holds_what_the_project_asks_for(requirement):
-    version, hashes = locked("requirements.txt")[canonicalize_name(requirement.name)]
-    assert requirement.specifier.contains(version)
-    assert hashes
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-parity.txt"])
+def test_the_lock_holds_what_the_project_asks_for(lock):
+    for requirement in required(lock):
+        version, hashes = locked(lock)[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), requirement
+        assert hashes
 
 
-@pytest.mark.parametrize("requirement", required(), ids=lambda requirement: requirement.name)
+@pytest.mark.parametrize(
+    "requirement",
+    {line.name: line for lock in ("requirements.txt", "requirements-parity.txt") for line in required(lock)}.values(),
+    ids=lambda requirement: requirement.name,
+)
 def test_the_licence_of_each_dependency_is_named(requirement):
     assert re.search(rf"\b{requirement.name}\b", (ROOT / "docs" / "licences.md").read_text(encoding="utf-8"))
 
@@ -63,6 +70,12 @@ def test_the_licence_of_each_dependency_is_named(requirement):
 def test_both_locks_pin_the_same_versions_and_files():
     assert locked("bootstrap.txt").items() <= locked("requirements.txt").items()
     assert locked("bootstrap.txt").keys() == {"setuptools", "uv"}
+
+
+def test_references_run_beside_the_versions_of_the_product():
+    ours, theirs = locked("requirements.txt"), locked("requirements-parity.txt")
+    assert {name: theirs[name] for name in ours.keys() & theirs.keys() if theirs[name] != ours[name]} == {}
+    assert {"pytorchvideo", "torchopenl3", "ptlflow", "keras"} & ours.keys() == set()
 
 
 @pytest.mark.parametrize("name", LOCKS)
