@@ -105,3 +105,13 @@ def test_appending_needs_no_memory_of_the_shard(tmp_path):
         growth = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
     assert growth < 200_000
+
+
+def test_an_embedding_of_several_statistics_is_wider_than_its_tokens(tmp_path):
+    tokens, times = np.ones((3, 4), np.float32), np.zeros((3, 2))
+    with FeatureWriter(tmp_path / "a.h5", {}) as writer:
+        writer.append("a", np.ones(8, np.float32), tokens=tokens, times=times)
+        with pytest.raises(FeatureError, match=r"tokens must have the shape \(3, 4\), got \(3, 8\)"):
+            writer.append("b", np.ones(8, np.float32), tokens=np.ones((3, 8), np.float32), times=times)
+    with FeatureShard(tmp_path / "a.h5") as shard:
+        np.testing.assert_array_equal(shard.tokens(0)[0], tokens)

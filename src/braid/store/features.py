@@ -1,13 +1,13 @@
 """Feature shards: one HDF5 file with what an extractor gave for the items of a shard.
 
-Letters: N items, D numbers of an embedding, C classes of an extractor, T tokens of one item.
+Letters: N items, D numbers of an embedding, E of a token, C classes of an extractor, T tokens of one item.
 
 | data set | shape, type | content |
 |---|---|---|
 | `item`, `status`, `reason` | [N] text | name of the item, status of its stream, why it is not `ok` |
 | `embedding` | [N, D] float32 | a row of NaN where the stream is not usable; D = 0 where no item has any |
 | `scores` | [N, C] float32 | of the network's own classes, where it has some; what they are is the setting `scores` |
-| `tokens`, `times` | [ΣT, D] float32, [ΣT, 2] float64 | the tokens of all items, and the seconds [start, end) of each |
+| `tokens`, `times` | [ΣT, E] float32, [ΣT, 2] float64 | the tokens of all items, and the seconds [start, end) of each |
 | `token_end` | [N] int64 | where the tokens of an item end and those of the next one begin |
 
 The attributes of the file say how the numbers came about, each as JSON.
@@ -80,7 +80,7 @@ class FeatureWriter:
         Parameters
         ----------
         embedding : float32 [D], finite; None when the stream is not usable
-        tokens, times : float32 [T, D] and float64 [T, 2], seconds [start, end) on the clip's clock; both or neither
+        tokens, times : float32 [T, E] and float64 [T, 2], seconds [start, end) on the clip's clock; both or neither
         scores : float32 [C], finite
         status, reason : status of the stream, and why it is not `ok`
 
@@ -103,7 +103,8 @@ class FeatureWriter:
         if tokens is not None:
             if times is None or embedding is None:
                 raise FeatureError(f"item {item!r}: tokens need times and an embedding")
-            _check(item, "tokens", tokens, (len(times), len(embedding)))
+            width = (self._data("tokens") if "tokens" in self._file else tokens).shape[1]
+            _check(item, "tokens", tokens, (len(times), width))
             _check(item, "times", times, (len(times), 2))
             self._extend("tokens", tokens.astype(np.float32))
             self._extend("times", times.astype(np.float64))
@@ -192,7 +193,7 @@ class FeatureShard:
         return self._read("scores") if "scores" in self._file else None
 
     def tokens(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the tokens of the item in row `i`, float32 [T, D], and their seconds [start, end), float64 [T, 2]."""
+        """Return the tokens of the item in row `i`, float32 [T, E], and their seconds [start, end), float64 [T, 2]."""
         if "tokens" not in self._file:
             return np.empty((0, self.embedding.shape[1]), np.float32), np.empty((0, 2))
         rows = slice(self._token_end[i - 1] if i else 0, self._token_end[i])
