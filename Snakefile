@@ -14,6 +14,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/decode.smk"
 include: "workflow/rules/flow.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/words.smk"
 include: "workflow/rules/schemes.smk"
 include: "workflow/rules/report.smk"
 
@@ -38,4 +39,4 @@ rule decode:
 rule features:
     """Compute the features of every extractor."""
     input:
-        expand(FEATURES, extractor=CONFIG["extractors"], shard=INDEX.shards),
+        [path for name in CONFIG["extractors"] for path in features_of(name, FOLDS)],

@@ -129,6 +129,11 @@ class Index:
         """Return what stands for items, labels and splits that training in `fold` sees."""
         return self._state["folds"][fold]
 
+    def train_digest(self, fold: str) -> str:
+        """Return what stands for the items that are in `train` of `fold`, whatever their labels."""
+        train = self.items().filter(pl.col(f"split_{fold}") == "train")
+        return _hash(_signatures(train, ["shard", "item"]).str.join("").item())
+
     def items(self, shard: str | None = None) -> pl.DataFrame:
         """Return the items, of one shard where it is named, with the columns of `braid.manifest.parse`.
 

@@ -37,7 +37,13 @@ except BraidError as error:
 DECODED = f"{RESULTS}/decoded/{{shard}}.zarr.zip"
 FLOW = f"{RESULTS}/flow/{{method}}/{{shard}}.zarr.zip"
 FEATURES = f"{RESULTS}/features/{{extractor}}/{{shard}}.h5"
+FOLD_FEATURES = f"{RESULTS}/features/{{extractor}}/fold{{fold}}/{{shard}}.h5"
+DESCRIPTORS = f"{RESULTS}/descriptors/{{extractor}}/{{shard}}.h5"
+WORDS = f"{RESULTS}/words/{{extractor}}/fold{{fold}}.npz"
 SCHEME = f"{RESULTS}/schemes/{{scheme}}/fold{{fold}}/seed{{seed}}"
+
+FITTED = [name for name, settings in CONFIG["extractors"].items() if EXTRACTORS[settings["type"]].fitted]
+"""Extractors that learn from the training items of a fold, so that each fold has its own features."""
 
 
 wildcard_constraints:
@@ -63,9 +69,26 @@ def weights_identity(wildcards):
         raise WorkflowError(str(error))
 
 
+def features_of(extractor, fold):
+    """Return the feature shards of an extractor: those for a fold, or for some, where each fold has its own."""
+    pattern = FOLD_FEATURES if extractor in FITTED else FEATURES
+    return expand(pattern, extractor=extractor, fold=fold, shard=INDEX.shards)
+
+
 def scheme_features(wildcards):
-    """Return the feature shards that a scheme reads."""
-    return expand(FEATURES, extractor=CONFIG["schemes"][wildcards.scheme]["features"], shard=INDEX.shards)
+    """Return the feature shards that a scheme reads, extractor by extractor."""
+    names = CONFIG["schemes"][wildcards.scheme]["features"]
+    return [path for name in names for path in features_of(name, wildcards.fold)]
+
+
+def one_of(names):
+    """Return the wildcard constraint that just these names fulfil."""
+    return "|".join(names) or "(?!)"
+
+
+def extractor_settings(*keys):
+    """Return a function of the wildcards: these settings of the extractor, and no others."""
+    return lambda wildcards: {key: CONFIG["extractors"][wildcards.extractor][key] for key in keys}
 
 
 def setting(section, wildcard):

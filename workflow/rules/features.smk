@@ -8,6 +8,8 @@ rule extract_features:
         f"{RESULTS}/logs/extract_features/{{extractor}}/{{shard}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/extract_features/{{extractor}}/{{shard}}.tsv"
+    wildcard_constraints:
+        extractor=one_of(name for name in CONFIG["extractors"] if name not in FITTED),
     threads: 8
     resources:
         gpu=1,

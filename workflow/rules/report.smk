@@ -3,7 +3,7 @@ rule build_report:
     input:
         problems=rules.list_problems.output,
         counts=rules.check_problems.output,
-        features=expand(FEATURES, extractor=CONFIG["extractors"], shard=INDEX.shards),
+        features=[path for name in CONFIG["extractors"] for path in features_of(name, FOLDS[0])],
         schemes=expand(
             rules.train_scheme.output,
             scheme=CONFIG["schemes"],

@@ -8,12 +8,13 @@ from braid.schemes.train import train_scheme
 
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        shards = [Path(path) for path in snakemake.input.features]
         settings = snakemake.params.settings
+        names, shards = settings["features"], [Path(path) for path in snakemake.input.features]
+        n = len(shards) // len(names)  # of each extractor, one extractor after the other
         train_scheme(
             index.load(Path(snakemake.params.index)).items(),
             fold=snakemake.wildcards.fold,
-            features={name: [path for path in shards if path.parent.name == name] for name in settings["features"]},
+            features={name: shards[i * n : (i + 1) * n] for i, name in enumerate(names)},
             settings=settings,
             seed=int(snakemake.wildcards.seed),
             out=Path(snakemake.output.model).parent,

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -55,11 +54,10 @@ class FrameExtractor(Extractor):
     def views(self, clip: Any, start: float, end: float) -> list[View]:
         """Return the crops of the frame in the middle of each of n equal parts."""
         n = max(round((end - start) * self.frame_rate), 1) if self.frame_rate else self.n_frames
-        edges = np.linspace(start, end, n + 1)
-        frames = sampling.on_screen(clip.times, (edges[:-1] + edges[1:]) / 2, end)
+        bounds, frames = sampling.middles(clip.times, start, end, n)
         return [
             View(float(left), float(right), frame[None], number)
-            for left, right, frame in zip(edges[:-1], edges[1:], frames, strict=True)
+            for left, right, frame in zip(bounds[:-1], bounds[1:], frames, strict=True)
             for number in range(self.n_crops)
         ]
 

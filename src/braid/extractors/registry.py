@@ -17,11 +17,14 @@ class ExtractorEntry(Entry):
     source : {"audio", "video", "flow"}
         A stream of the decoded shard, or the flow shard.
     weights : str
-        Name in `braid.weights.OFFICIAL`; a setting in braces stands for its value.
+        Name in `braid.weights.OFFICIAL`; a setting in braces stands for its value. Empty where there is no network.
+    fitted : bool
+        It learns from the training items of a fold, so that its features are those of a fold.
     """
 
     source: Literal["audio", "video", "flow"]
     weights: str
+    fitted: bool = False
 
 
 REGISTRY: dict[str, ExtractorEntry] = {
@@ -31,4 +34,5 @@ REGISTRY: dict[str, ExtractorEntry] = {
         "braid.extractors.torchvision_video:TorchvisionVideo", 1, "video", "{architecture}"
     ),
     "flow_r2plus1d": ExtractorEntry("braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "r2plus1d_18"),
+    "sift": ExtractorEntry("braid.words.sift:Sift", 1, "video", "", fitted=True),
 }

@@ -18,8 +18,12 @@ def cover(status: str, reason: str, times: np.ndarray) -> Cover:
     """Return what frames at `times`, float64 [T] seconds, cover: the last one stays on screen as long as the median."""
     if not len(times):
         return Cover(status, reason, 0.0, 0.0)
-    duration = float(np.median(np.diff(times))) if len(times) > 1 else STILL_SECONDS
-    return Cover(status, reason, float(times[0]), float(times[-1]) + duration)
+    return Cover(status, reason, float(times[0]), float(times[-1]) + frame_seconds(times))
+
+
+def frame_seconds(times: np.ndarray) -> float:
+    """Return how long a frame stays on screen, the median; `times` is float64 [T] seconds, T at least 1."""
+    return float(np.median(np.diff(times))) if len(times) > 1 else STILL_SECONDS
 
 
 def spread(
@@ -45,6 +49,30 @@ def spread(
         return start + room * np.arange(n) / n
     first, last = np.searchsorted(times, [start - TIME_ERROR_SECONDS, end - TIME_ERROR_SECONDS])
     return times[np.minimum(first + np.arange(n) * ((last - first) // n), len(times) - 1)]
+
+
+def moments(clip_length: int, frame_rate: float, placement: str, times: np.ndarray) -> np.ndarray:
+    """Return when a view sees each of its frames, float64 [clip_length] seconds after its start.
+
+    They are 1/`frame_rate` apart, but for the placement `slowfast`: SlowFast cuts as many frames of the clip as pass
+    in clip_length/frame_rate seconds, and spreads the view from the first to the last one of them.
+
+    Parameters
+    ----------
+    times : float64 [T] seconds, when each frame of the clip appears
+    """
+    if placement == "slowfast":
+        return np.linspace(0, max(clip_length / frame_rate - frame_seconds(times), 0), clip_length)
+    return np.arange(clip_length) / frame_rate
+
+
+def middles(times: np.ndarray, start: float, end: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the bounds of n equal parts of [start, end) seconds, float64 [n + 1], and the frame in the middle of each.
+
+    Frames are those on screen at that moment, int64 [n]; `times` as for `on_screen`.
+    """
+    bounds = np.linspace(start, end, n + 1)
+    return bounds, on_screen(times, (bounds[:-1] + bounds[1:]) / 2, end)
 
 
 def on_screen(times: np.ndarray, at: np.ndarray, end: float, after: str = "hold") -> np.ndarray:

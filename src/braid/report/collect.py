@@ -13,6 +13,7 @@ import polars as pl
 from braid import config as configs
 from braid import index as indexes
 from braid.errors import StoreError
+from braid.extractors.registry import REGISTRY
 from braid.index import Index
 from braid.store.features import FeatureShard
 
@@ -86,7 +87,7 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
     """
     index = indexes.load(results / "index")
     folds = configs.folds(config, index.splits)
-    attributes, statuses = _features(results / "features", list(config["extractors"]), index)
+    attributes, statuses = _features(results / "features", config["extractors"], folds[0], index)
     return Results(
         config=config,
         index=index,
@@ -113,13 +114,15 @@ def _run(folder: Path, scheme: str, fold: str, seed: int) -> Run:
 
 
 def _features(
-    folder: Path, extractors: list[str], index: Index
+    folder: Path, extractors: dict[str, Any], fold: str, index: Index
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Counter[str]]]:
     attributes: dict[str, dict[str, Any]] = {}
     statuses: dict[str, Counter[str]] = {extractor: Counter() for extractor in extractors}
-    for extractor in extractors:
+    for extractor, settings in extractors.items():
+        # Of an extractor with features for each fold those of the first one: attributes and statuses are the same.
+        place = folder / extractor / (f"fold{fold}" if REGISTRY[settings["type"]].fitted else "")
         for shard in index.shards:
-            with FeatureShard(folder / extractor / f"{shard}.h5") as features:
+            with FeatureShard(place / f"{shard}.h5") as features:
                 attributes.setdefault(extractor, features.attrs)
                 present = set(index.items(shard)["item"])  # rows of clips that were removed since stay in the file
                 statuses[extractor].update(

@@ -163,17 +163,22 @@ def streams(results: Results) -> pl.DataFrame:
 def extractors(results: Results) -> pl.DataFrame:
     """One row an extractor: its type and weights, and how its features were computed, as recorded with them."""
     rows = [
-        {"extractor": name, "type": settings["type"], "weights": settings["weights"], "licence": _licence(settings)}
-        | {key: results.extractors[name][key] for key in ("dtype", "device", "torch", "braid")}
-        | {"weights_identity": results.extractors[name]["weights"]}
+        {
+            "extractor": name,
+            "type": settings["type"],
+            "weights": settings.get("weights", "none"),
+            "licence": _licence(settings),
+        }
+        | {key: results.extractors[name].get(key) for key in ("dtype", "device", "torch", "braid")}
+        | {"weights_identity": results.extractors[name].get("weights")}
         for name, settings in results.config["extractors"].items()
     ]
     return pl.DataFrame(rows)
 
 
 def _licence(settings: dict[str, Any]) -> str:
-    """Return the licence of official weights; random ones need none, and that of a user's file is not known."""
-    return weights.official(settings).licence if settings["weights"] == "pretrained" else ""
+    """Return the licence of official weights; none and random ones have none, that of a user's file is not known."""
+    return weights.official(settings).licence if settings.get("weights") == "pretrained" else ""
 
 
 def histories(results: Results) -> dict[str, list[pl.DataFrame]]:
