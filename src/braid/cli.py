@@ -6,9 +6,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from braid import __version__, weights
+from braid import __version__
 from braid.datasets import command as datasets
 from braid.errors import BraidError
+from braid.weights import command as weights
 
 COMMANDS = (datasets, weights)
 """Modules with `add_parser(subparsers)`, which sets `run`: a function of the parsed arguments."""

@@ -195,7 +195,10 @@ def test_random_weights_are_announced_and_official_ones_come_with_their_licence(
     official = build(Experiment(weights="pretrained", seeds=(0,)), tmp_path)
     page = (official / "report.html").read_text(encoding="utf-8")
     assert "Random weights." not in page
-    assert "Apache-2.0" in page
+    assert "Apache-2.0" in page and "Somebody, 2026" in page
+    assert page.count("not for commercial use") == 1
+    table = pl.read_csv(official / "tables" / "extractors.csv")
+    assert dict(table.select("extractor", "non_commercial").iter_rows()) == {"passt": False, "clip": True}
 
 
 def test_problems_are_shown_with_their_reason(tmp_path: Path) -> None:

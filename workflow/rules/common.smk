@@ -36,6 +36,7 @@ except BraidError as error:
 
 DECODED = f"{RESULTS}/decoded/{{shard}}.zarr.zip"
 FLOW = f"{RESULTS}/flow/{{method}}/{{shard}}.zarr.zip"
+RECEIPT = f"{RESULTS}/weights/{{extractor}}.json"
 FEATURES = f"{RESULTS}/features/{{extractor}}/{{shard}}.h5"
 FOLD_FEATURES = f"{RESULTS}/features/{{extractor}}/fold{{fold}}/{{shard}}.h5"
 DESCRIPTORS = f"{RESULTS}/descriptors/{{extractor}}/{{shard}}.h5"
@@ -44,6 +45,9 @@ SCHEME = f"{RESULTS}/schemes/{{scheme}}/fold{{fold}}/seed{{seed}}"
 
 FITTED = [name for name, settings in CONFIG["extractors"].items() if EXTRACTORS[settings["type"]].fitted]
 """Extractors that learn from the training items of a fold, so that each fold has its own features."""
+
+PRETRAINED = [name for name, settings in CONFIG["extractors"].items() if weights.is_pretrained(settings)]
+"""Extractors with official weights, of which a receipt says what they are."""
 
 
 wildcard_constraints:
@@ -61,8 +65,13 @@ def feature_source(wildcards):
     return FLOW.format(method=method, shard=wildcards.shard) if method else DECODED.format(shard=wildcards.shard)
 
 
+def receipt(wildcards):
+    """Return the receipt of an extractor's official weights; random ones and a user's file have none."""
+    return RECEIPT.format(**wildcards) if wildcards.extractor in PRETRAINED else []
+
+
 def weights_identity(wildcards):
-    """Return what tells the weights of an extractor apart, so that other weights rerun it."""
+    """Return what tells random weights and a user's file apart; of official ones the receipt is an input instead."""
     try:
         return weights.identity(CONFIG["extractors"][wildcards.extractor])
     except BraidError as error:

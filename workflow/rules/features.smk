@@ -1,7 +1,8 @@
 rule extract_features:
     """Compute the features that one extractor gives for the items of one shard."""
     input:
-        feature_source,
+        source=feature_source,
+        weights=receipt,
     output:
         FEATURES,
     log:

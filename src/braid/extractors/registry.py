@@ -16,23 +16,26 @@ class ExtractorEntry(Entry):
     ----------
     source : {"audio", "video", "flow"}
         A stream of the decoded shard, or the flow shard.
-    weights : str
-        Name in `braid.weights.OFFICIAL`; a setting in braces stands for its value. Empty where there is no network.
+    official : str
+        ``module:function``, which returns the official weights of the extractor's settings as a
+        `braid.weights.Weights`. Empty where there is no network.
     fitted : bool
         It learns from the training items of a fold, so that its features are those of a fold.
     """
 
     source: Literal["audio", "video", "flow"]
-    weights: str
+    official: str
     fitted: bool = False
 
 
 REGISTRY: dict[str, ExtractorEntry] = {
-    "passt": ExtractorEntry("braid.extractors.passt:Passt", 1, "audio", "{architecture}"),
-    "clip": ExtractorEntry("braid.extractors.clip:Clip", 1, "video", "{architecture}"),
+    "passt": ExtractorEntry("braid.extractors.passt:Passt", 1, "audio", "braid.weights.passt:official"),
+    "clip": ExtractorEntry("braid.extractors.clip:Clip", 1, "video", "braid.weights.clip:official"),
     "torchvision_video": ExtractorEntry(
-        "braid.extractors.torchvision_video:TorchvisionVideo", 1, "video", "{architecture}"
+        "braid.extractors.torchvision_video:TorchvisionVideo", 1, "video", "braid.weights.torchvision:video"
     ),
-    "flow_r2plus1d": ExtractorEntry("braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "r2plus1d_18"),
+    "flow_r2plus1d": ExtractorEntry(
+        "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "braid.weights.torchvision:flow"
+    ),
     "sift": ExtractorEntry("braid.words.sift:Sift", 1, "video", "", fitted=True),
 }

@@ -12,6 +12,7 @@ import polars as pl
 
 from braid import config as configs
 from braid import index as indexes
+from braid import weights
 from braid.errors import StoreError
 from braid.extractors.registry import REGISTRY
 from braid.index import Index
@@ -51,6 +52,8 @@ class Results:
         In the order of schemes in the config, then folds, then seeds.
     extractors : dict
         Extractor → attributes of its first feature shard.
+    receipts : dict
+        Extractor → what its official weights are, of those that have some.
     statuses : dict
         Extractor → how many items have which status of the stream that it reads.
     problems : DataFrame
@@ -67,6 +70,7 @@ class Results:
     folds: list[str]
     runs: list[Run]
     extractors: dict[str, dict[str, Any]]
+    receipts: dict[str, dict[str, Any]]
     statuses: dict[str, Counter[str]]
     problems: pl.DataFrame
     n_lost_clips: int
@@ -100,6 +104,11 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
             for seed in config["seeds"]
         ],
         extractors=attributes,
+        receipts={
+            name: _json(results / "weights" / f"{name}.json")
+            for name, settings in config["extractors"].items()
+            if weights.is_pretrained(settings)
+        },
         statuses=statuses,
         problems=_table(
             results / "decoded" / "problems.tsv", separator="\t", infer_schema=False, empty_string_is_null=False

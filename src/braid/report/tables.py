@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from braid import metrics, weights
+from braid import metrics
 from braid.errors import StoreError
 from braid.report.collect import Results, Run
 from braid.schemes.results import read_predictions
@@ -167,18 +167,13 @@ def extractors(results: Results) -> pl.DataFrame:
             "extractor": name,
             "type": settings["type"],
             "weights": settings.get("weights", "none"),
-            "licence": _licence(settings),
         }
+        | {key: results.receipts.get(name, {}).get(key) for key in ("licence", "non_commercial", "citation")}
         | {key: results.extractors[name].get(key) for key in ("dtype", "device", "torch", "braid")}
         | {"weights_identity": results.extractors[name].get("weights")}
         for name, settings in results.config["extractors"].items()
     ]
     return pl.DataFrame(rows)
-
-
-def _licence(settings: dict[str, Any]) -> str:
-    """Return the licence of official weights; none and random ones have none, that of a user's file is not known."""
-    return weights.official(settings).licence if settings.get("weights") == "pretrained" else ""
 
 
 def histories(results: Results) -> dict[str, list[pl.DataFrame]]:

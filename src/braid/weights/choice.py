@@ -1,0 +1,115 @@
+"""Which weights an extractor uses, by its settings: `pretrained`, `random`, a file, or none where it has no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+from braid.errors import WeightsError
+from braid.extractors.registry import REGISTRY
+from braid.files import write_text
+from braid.weights.folder import fetch, folder, sha256, verify
+from braid.weights.record import Weights
+
+RANDOM_SEED = 0
+"""Seed of `weights: random`, the same for every extractor and run."""
+
+
+def is_pretrained(settings: Mapping[str, Any]) -> bool:
+    """Return whether an extractor uses official weights."""
+    return settings.get("weights") == "pretrained"
+
+
+def official(settings: Mapping[str, Any]) -> Weights:
+    """Return the official weights of an extractor.
+
+    Raises
+    ------
+    WeightsError
+        There are none for its architecture.
+    """
+    target = REGISTRY[settings["type"]].official
+    if not target:
+        raise WeightsError(f"the extractor type {settings['type']} has no official weights")
+    return resolve_name(target)(settings)
+
+
+def identity(settings: Mapping[str, Any]) -> str:
+    """Return what stands for the weights of an extractor in the key of its features, without reading a network.
+
+    Random weights are named by their seed and a file of the user's by its SHA-256. `pretrained` stands for itself:
+    the SHA-256 of official weights reaches the key by their receipt.
+    """
+    chosen = settings.get("weights", "none")
+    if chosen == "random":
+        return f"random:{RANDOM_SEED}"
+    return chosen if chosen in ("none", "pretrained") else sha256(_users_file(chosen))
+
+
+def digest(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the weights file of an extractor, `random:<seed>`, or `none`."""
+    return sha256(find(settings)) if is_pretrained(settings) else identity(settings)
+
+
+def find(settings: Mapping[str, Any]) -> Path:
+    """Return the weights file of an extractor whose weights are not random; official ones are fetched if need be.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing and cannot be fetched, or is not the one it should be; the message says which file to put
+        where and where it comes from.
+    """
+    return fetch(official(settings)) if is_pretrained(settings) else _users_file(settings["weights"])
+
+
+def receipt(settings: Mapping[str, Any], out: Path) -> None:
+    """Fetch and verify the official weights of an extractor, and write what they are to `out` as JSON.
+
+    Equal files give equal text: there is no time in it.
+    """
+    weights = official(settings)
+    fetch(weights)
+    main, *companions = [
+        {
+            "file": each.file,
+            "url": each.url,
+            "sha256": verify(each),
+            "size_bytes": (folder() / each.file).stat().st_size,
+        }
+        for each in weights.files
+    ]
+    terms = {
+        "licence": weights.licence,
+        "non_commercial": weights.non_commercial,
+        "citation": weights.citation,
+        "companions": companions,
+    }
+    write_text(out, json.dumps(main | terms, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_receipt(settings: Mapping[str, Any], path: Path) -> None:
+    """Refuse official weights that are not those of the receipt at `path`, by which features are known.
+
+    Raises
+    ------
+    WeightsError
+        Another file is in the folder now, or the extractor would use another one.
+    """
+    told = json.loads(path.read_text(encoding="utf-8"))
+    fetched = fetch(official(settings))
+    if sha256(fetched) != told["sha256"]:
+        raise WeightsError(
+            f"{fetched} has the SHA-256 {sha256(fetched)}, but {path} says {told['sha256']}: the weights have changed "
+            f"since they were fetched for this run; delete {path} and run again"
+        )
+
+
+def _users_file(name: str) -> Path:
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise WeightsError(f"weights file {path} does not exist; give a path, `pretrained` or `random`")
+    return path

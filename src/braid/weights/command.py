@@ -1,0 +1,90 @@
+"""`braid weights list | fetch | verify`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from braid import config as configs
+from braid.errors import WeightsError
+from braid.weights import catalogue
+from braid.weights.choice import is_pretrained, official
+from braid.weights.folder import fetch, folder, is_here, verify
+from braid.weights.record import Weights
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add `braid weights` to the command line."""
+    parser = subparsers.add_parser("weights", help="list, fetch and verify the official weights of networks")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    for run, says in (
+        (_list, "show file, size, licence and source, and whether it is here; all where none is named"),
+        (_fetch, "download what is missing and verify it"),
+        (_verify, "compare files that are here with the published or pinned checksum; all where none is named"),
+    ):
+        action = actions.add_parser(run.__name__.strip("_"), help=says, description=says)
+        action.add_argument("names", nargs="*", metavar="type/architecture")
+        action.add_argument("--config", type=Path, metavar="FILE", help="everything that this config needs")
+        action.set_defaults(run=run)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    heads = ("name", "here", "MB", "file", "licence", "source")
+    rows = [
+        (name, "yes" if is_here(weights) else "no", _megabytes(weights), weights.file, weights.terms, weights.url)
+        for name, weights in _chosen(arguments)
+    ]
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    print(f"weights folder: {folder()}")
+    for row in (heads, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _megabytes(weights: Weights) -> str:
+    """Return the size of the file that is here, else the published one, if any."""
+    path = folder() / weights.file
+    size = path.stat().st_size if path.exists() else weights.size_bytes
+    return "" if size is None else f"{size / 1e6:.0f}"
+
+
+def _fetch(arguments: argparse.Namespace) -> None:
+    if not arguments.names and not arguments.config:
+        raise WeightsError("name what to fetch as <type>/<architecture>, or give --config FILE for all that it needs")
+    for name, weights in _chosen(arguments):
+        fetch(weights)
+        print(f"{name}  {folder() / weights.file}  {verify(weights)}")
+
+
+def _verify(arguments: argparse.Namespace) -> None:
+    wrong = []
+    for name, weights in _chosen(arguments):
+        if arguments.names or arguments.config or is_here(weights):
+            try:
+                print(f"{name}  {folder() / weights.file}  {verify(weights)}")
+            except WeightsError as error:
+                wrong.append(str(error))
+    if wrong:
+        raise WeightsError("\n".join(wrong))
+
+
+def _chosen(arguments: argparse.Namespace) -> Iterator[tuple[str, Weights]]:
+    """Yield what the config and the names ask for, each file once; everything listed where neither is given."""
+    asked = [catalogue.settings_of(name) for name in arguments.names]
+    if arguments.config:
+        try:
+            raw = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise WeightsError(f"{arguments.config} cannot be read: {error}") from error
+        asked += [settings for settings in configs.load(raw)["extractors"].values() if is_pretrained(settings)]
+    elif not asked:
+        asked = [catalogue.settings_of(name) for name in catalogue.listed()]
+    seen = set()
+    for settings in asked:
+        name, weights = catalogue.name_of(settings), official(settings)
+        if (name, weights.file) not in seen:
+            seen.add((name, weights.file))
+            yield name, weights

@@ -1,0 +1,13 @@
+"""Fetch and verify the official weights of one extractor. What it says goes to the terminal: licence, progress, cure."""
+
+import sys
+from pathlib import Path
+
+from braid import weights
+from braid.errors import BraidError
+
+if __name__ == "__main__":
+    try:
+        weights.receipt(snakemake.params.settings, Path(snakemake.output[0]))
+    except BraidError as error:
+        sys.exit(f"braid: {error}")
