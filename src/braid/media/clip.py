@@ -10,17 +10,20 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import RawIOBase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from braid.errors import MediaError
 from braid.media.codec import encoder
 from braid.media.container import Tally
-from braid.media.frames import DecordFrames, PyavFrames
+from braid.media.frames import PyavFrames
 from braid.media.probe import Facts, VideoFacts, probe, why_not_decord
 from braid.media.sound import Sound
 from braid.media.spool import Spool
+
+if TYPE_CHECKING:
+    from braid.media.by_decord import DecordFrames
 
 SHORT_SECONDS = 0.5
 """A stream is short when it ends this much before its header or the other stream does. Less is usual: the last
@@ -48,6 +51,7 @@ class Picture:
 
     decoder: str
     why: str
+    facts: Facts
     tally: Tally
     offsets: array[int]
     times: array[float]
@@ -105,24 +109,21 @@ def _video(
     if not path:
         return Record("missing", "the manifest names no video file"), None
     try:
-        facts = probe(path, alive)
-        if facts.video is None:
-            return Record("missing", "the file has no video stream"), None
-        picture = _picture(path, facts, facts.video, settings, spool, alive)
+        picture = _picture(path, settings, spool, alive)
     except MediaError as error:
         return Record("unreadable", str(error)), None
-    return _judge(facts, facts.video, picture), picture
+    if picture.facts.video is None:
+        return Record("missing", "the file has no video stream"), None
+    return _judge(picture, picture.facts.video), picture
 
 
-def _picture(
-    path: str, facts: Facts, video: VideoFacts, settings: dict[str, Any], spool: Spool, alive: Callable[[], None]
-) -> Picture:
-    """Return the frames, read by the decoder that the config forces, or by decord where it is right and else by PyAV.
+def _picture(path: str, settings: dict[str, Any], spool: Spool, alive: Callable[[], None]) -> Picture:
+    """Return the frames, read by the decoder that the config forces, or by the faster one that is right.
 
     Raises
     ------
     MediaError
-        The config forces decord, which would read this file wrongly.
+        The file cannot be opened, or the config forces decord, which would read it wrongly.
     """
 
     def read(source: DecordFrames | PyavFrames, decoder: str, why: str) -> Picture:
@@ -134,24 +135,32 @@ def _picture(
             offsets.append(spool.size)
             times.append(seconds)
             alive()
-        return Picture(decoder, why, source.tally, offsets, times, size, source.n_timed)
+        return Picture(decoder, why, source.facts, source.tally, offsets, times, size, source.n_timed)
 
-    forced = settings["decoder"]
-    why = "the config forces PyAV" if forced == "pyav" else why_not_decord(facts)
-    if not why:
-        try:
-            return read(DecordFrames(path, video, settings["short_side"], alive), "decord", "checked against PyAV")
-        except MediaError as error:
-            why = str(error)
-            spool.rewind()
-    if forced == "decord":
-        raise MediaError(f"{why}; the config forces decord: set decode.decoder to auto")
-    return read(PyavFrames(path, settings["short_side"]), "pyav", why)
+    forced, short_side, jpeg = settings["decoder"], settings["short_side"], settings["codec"] == "jpeg"
+    if forced == "pyav":
+        why = "the config forces PyAV"
+    elif forced == "auto" and jpeg:
+        why = "PyAV gives the planes that JPEG stores"
+    else:
+        facts = probe(path, alive)
+        why = why_not_decord(facts)
+        if not why:
+            from braid.media.by_decord import DecordFrames  # not imported where it reads nothing
+
+            try:
+                return read(DecordFrames(path, facts, short_side, alive), "decord", "checked against PyAV")
+            except MediaError as error:
+                why = str(error)
+                spool.rewind()
+        if forced == "decord" and facts.video is not None:
+            raise MediaError(f"{why}; the config forces decord: set decode.decoder to auto")
+    return read(PyavFrames(path, short_side, planes=jpeg), "pyav", why)
 
 
-def _judge(facts: Facts, video: VideoFacts, picture: Picture) -> Record:
+def _judge(picture: Picture, video: VideoFacts) -> Record:
     """Return the record of a video stream that was read as far as it goes."""
-    times, tally = picture.times, picture.tally
+    facts, times, tally = picture.facts, picture.times, picture.tally
     info = {
         "decoder": picture.decoder,
         "decoder_reason": picture.why,

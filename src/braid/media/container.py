@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ from av.container import InputContainer
 from av.error import EOFError as EndOfStream
 from av.error import FFmpegError
 from av.frame import Frame
+from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
@@ -81,8 +82,14 @@ def is_picture(stream: Stream) -> bool:
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
-def decode(container: InputContainer, stream: Stream, tally: Tally) -> Iterator[Frame]:
-    """Yield the frames of a stream in the order in which they are shown; damaged packets are skipped and counted."""
+def decode(
+    container: InputContainer, stream: Stream, tally: Tally, see: Callable[[Packet], None] = lambda _: None
+) -> Iterator[Frame]:
+    """Yield the frames of a stream in the order in which they are shown; damaged packets are skipped and counted.
+
+    Each packet is shown to `see` before it is decoded. One thread decodes.
+    """
+    stream.codec_context.thread_count = 1
     packets = container.demux(stream)
     while True:
         try:
@@ -92,6 +99,7 @@ def decode(container: InputContainer, stream: Stream, tally: Tally) -> Iterator[
             return
         if packet is None:
             return
+        see(packet)
         try:
             frames = packet.decode()
         except EndOfStream:

@@ -1,4 +1,4 @@
-"""What a file says of itself, read by PyAV's demuxer without decoding, and which decoder may read it.
+"""What a file says of itself, by PyAV's demuxer, and whether decord may read it.
 
 Packets are counted and their times kept: they are what a decoder is checked against. Header values (frame counts,
 durations) are read too, but only as promises that the decoded streams may break.
@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from av.container import InputContainer
 from av.error import FFmpegError
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from braid.media.container import is_picture, open_media, tell, video_stream
@@ -79,8 +81,52 @@ class Facts:
     error: str
 
 
+class Scan:
+    """What is learned of a video stream while its packets pass, decoded or not."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        context = stream.codec_context
+        self._container, self._stream = container, stream
+        self._header = {
+            "index": stream.index,
+            "n_streams": sum(not is_picture(other) for other in container.streams.video),
+            "codec": context.codec.canonical_name,
+            "pixel_format": context.pix_fmt or "",
+            "bits": max((part.bits for part in context.format.components), default=0) if context.format else 0,
+            "width": context.width,
+            "height": context.height,
+            "has_b_frames": bool(context.has_b_frames),
+        }  # before decoding, which changes some of them
+        self._shown: list[int | None] = []
+        self._n_trimmed = 0
+
+    def see(self, packet: Packet) -> None:
+        """Count a packet."""
+        if packet.size and packet.is_discard:
+            self._n_trimmed += 1
+        elif packet.size:
+            self._shown.append(packet.pts)
+
+    def facts(self, error: str) -> Facts:
+        """Return what is known after the last packet; `error` is what ended them early, else ""."""
+        container, stream, base = self._container, self._stream, self._stream.time_base
+        assert base is not None
+        ticks = np.sort(np.array([pts for pts in self._shown if pts is not None], np.float64))
+        begin, length = stream.start_time or 0, stream.duration
+        video = VideoFacts(
+            **self._header,
+            times=ticks * base.numerator / base.denominator,
+            n_packets=len(self._shown),
+            n_trimmed=self._n_trimmed,
+            n_promised=stream.frames,
+            end_seconds=None if length is None else float((begin + length) * base),
+            cut_off=_last_byte(stream) > container.size > 0,
+        )
+        return Facts(container.format.name, container.size, video, error)
+
+
 def probe(path: str, alive: Callable[[], None]) -> Facts:
-    """Return what the demuxer says of a file.
+    """Return what the demuxer says of a file, without decoding it.
 
     Parameters
     ----------
@@ -95,43 +141,18 @@ def probe(path: str, alive: Callable[[], None]) -> Facts:
         The file cannot be opened as a media file.
     """
     with open_media(path) as container:
-        name = container.format.name
         stream = video_stream(container)
         if stream is None:
-            return Facts(name, container.size, None, "")
-        shown: list[int | None] = []
-        n_trimmed, failure = 0, ""
+            return Facts(container.format.name, container.size, None, "")
+        scan, failure = Scan(container, stream), ""
         try:
             for number, packet in enumerate(container.demux(stream)):
                 if number % PACKETS_A_SIGN == 0:
                     alive()
-                if packet.size and packet.is_discard:
-                    n_trimmed += 1
-                elif packet.size:
-                    shown.append(packet.pts)
+                scan.see(packet)
         except (FFmpegError, OSError, ValueError) as error:
             failure = tell(error)
-        context, base = stream.codec_context, stream.time_base
-        assert base is not None
-        ticks = np.sort(np.array([pts for pts in shown if pts is not None], np.float64))
-        begin, length = stream.start_time or 0, stream.duration
-        video = VideoFacts(
-            index=stream.index,
-            n_streams=sum(not is_picture(other) for other in container.streams.video),
-            codec=context.codec.canonical_name,
-            pixel_format=context.pix_fmt or "",
-            bits=max((component.bits for component in context.format.components), default=0) if context.format else 0,
-            width=context.width,
-            height=context.height,
-            has_b_frames=bool(context.has_b_frames),
-            times=ticks * base.numerator / base.denominator,
-            n_packets=len(shown),
-            n_trimmed=n_trimmed,
-            n_promised=stream.frames,
-            end_seconds=None if length is None else float((begin + length) * base),
-            cut_off=_last_byte(stream) > container.size > 0,
-        )
-        return Facts(name, container.size, video, failure)
+        return scan.facts(failure)
 
 
 def _last_byte(stream: VideoStream) -> int:
@@ -145,7 +166,8 @@ def why_not_decord(facts: Facts) -> str:
     where no edit list trims; elsewhere it repeats frames, loses times or hangs without a word.
     """
     video = facts.video
-    assert video is not None
+    if video is None:
+        return "the file has no video stream"
     if facts.container not in DECORD_CONTAINERS:
         return f"decord is not right in the container {facts.container}"
     if facts.size > DECORD_BYTES:

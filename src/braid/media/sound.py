@@ -18,6 +18,8 @@ from braid.media.container import Tally, audio_stream, decode, open_media
 
 GAP_SECONDS = 0.1
 """Sound that lags behind its timestamps by more than this is put right by silence; less is their rounding."""
+BLOCK_SECONDS = 1.0
+"""Sound that is resampled at once: a packet at a time costs twice as much."""
 
 
 @dataclass
@@ -60,7 +62,6 @@ class Sound:
             if stream is None:
                 return
             self.found = True
-            stream.codec_context.thread_count = 1
             if stream.duration is not None and stream.time_base is not None:
                 self.end_seconds = float(((stream.start_time or 0) + stream.duration) * stream.time_base)
             context = stream.codec_context
@@ -73,7 +74,7 @@ class Sound:
             yield from self._resample(decode(container, stream, self.tally))
 
     def _resample(self, frames: Iterator[Frame]) -> Iterator[np.ndarray]:
-        resampler, form, due, written = None, None, 0.0, 0
+        resampler, waiting, form, due, written = None, av.AudioFifo(), None, 0.0, 0
         for frame in frames:
             assert isinstance(frame, AudioFrame)
             seconds = due if frame.time is None else frame.time
@@ -82,7 +83,7 @@ class Sound:
             this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or this_form != form or seconds - due > GAP_SECONDS:
                 if resampler is not None:
-                    for block in _mono(resampler.resample(None)):
+                    for block in _mono(resampler, waiting, last=True):
                         written += len(block)
                         yield block
                 silence = round((seconds - self.start_seconds) * self.rate) - written
@@ -92,15 +93,21 @@ class Sound:
                         yield np.zeros(min(self.rate, silence - begin), np.float32)
                     written += silence
                 due = seconds
-                resampler, form = av.AudioResampler("fltp", None, self.rate), this_form
+                resampler, waiting, form = av.AudioResampler("fltp", None, self.rate), av.AudioFifo(), this_form
             due += frame.samples / frame.sample_rate  # not from `seconds`: many small holes add up
-            for block in _mono(resampler.resample(frame)):
-                written += len(block)
-                yield block
+            frame.pts = None  # the queue would refuse the small holes
+            waiting.write(frame)
+            if waiting.samples >= frame.sample_rate * BLOCK_SECONDS:
+                for block in _mono(resampler, waiting):
+                    written += len(block)
+                    yield block
         if resampler is not None:
-            yield from _mono(resampler.resample(None))
+            yield from _mono(resampler, waiting, last=True)
 
 
-def _mono(frames: list[AudioFrame]) -> Iterator[np.ndarray]:
-    for frame in frames:
-        yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
+def _mono(resampler: av.AudioResampler, waiting: av.AudioFifo, last: bool = False) -> Iterator[np.ndarray]:
+    """Yield what waits, resampled and mixed; if it is the last, also what the resampler holds back."""
+    block = waiting.read()
+    for piece in ([] if block is None else [block]) + ([None] if last else []):
+        for frame in resampler.resample(piece):
+            yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
