@@ -50,7 +50,7 @@ class Codebook:
     def load(cls, path: Path) -> Codebook:
         """Return the codebook that `save` wrote; StoreError where there is none."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 return cls(file["centres"], json.loads(str(file["attrs"])))
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
             raise StoreError(f"{path} cannot be read as words of SIFT ({error}); delete it and run again") from error
