@@ -14,11 +14,13 @@ import pytest
 from braid import config
 from braid.errors import StoreError
 from braid.flow.compute import compute_flow
+from braid.flow.dis import Dis
 from braid.flow.farneback import Farneback
+from braid.flow.grey import PAIRS_A_THREAD
 from braid.flow.registry import REGISTRY
 from braid.media import codec
 from braid.store.decoded import DecodedClip, DecodedWriter
-from braid.store.flow import FlowShard
+from braid.store.flow import FlowShard, FlowWriter
 
 HEIGHT, WIDTH = 64, 96
 FARNEBACK = {
@@ -83,15 +85,16 @@ def write_decoded(path: Path, clips: dict[str, Clip]) -> Path:
 
 def run(clips: dict[str, Clip], folder: Path, threads: int = 2, **settings: Any) -> FlowShard:
     decoded = write_decoded(folder / "decoded.zarr.zip", clips)
-    compute_flow(decoded, folder / "flow.zarr.zip", FARNEBACK | settings, threads)
+    compute_flow(decoded, folder / "flow.zarr.zip", FARNEBACK | settings, threads, "cpu")
     return FlowShard(folder / "flow.zarr.zip")
 
 
+@pytest.mark.parametrize("make", [Farneback, Dis])
 @pytest.mark.parametrize("motion", [(3, 0), (-3, 0), (0, 3), (0, -3), (2, -1), (0, 0)])
-def test_a_shifted_picture_has_that_much_flow(motion: tuple[int, int]) -> None:
-    method = Farneback(FARNEBACK, threads=1)
+def test_a_shifted_picture_has_that_much_flow(motion: tuple[int, int], make: Any) -> None:
+    method = make(FARNEBACK | {"preset": "medium"}, 1, "cpu")
     frames = method.encode(moving(*motion, n_frames=2))
-    flow = method.match(frames[:1], frames[1:])
+    flow = method.match(frames[:1], frames[1:]).numpy()
     assert flow.shape == (1, 2, HEIGHT, WIDTH)
     assert flow.dtype == np.float32
     error = flow - np.reshape(motion, (2, 1, 1))
@@ -127,7 +130,7 @@ def test_pairs_come_in_order_from_frames_read_once(
         assert np.abs(pair - np.clip(expected, -20, 20).transpose(2, 0, 1)).max() <= 2.0**-7
     assert np.array_equal(times, Clip(pictures).times)
     assert [t for some in reads for t in some] == list(range(35))
-    assert max(map(len, reads)) <= 16
+    assert max(map(len, reads)) <= PAIRS_A_THREAD * threads
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.25, 0.125])
@@ -171,7 +174,7 @@ def test_a_shard_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 255
     decoded.write_bytes(content)
     with pytest.raises(StoreError, match=r"decoded\.zarr\.zip"):
-        compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, threads=2)
+        compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu")
     assert list(tmp_path.iterdir()) == [decoded]
 
 
@@ -181,15 +184,93 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
         with pytest.raises(StoreError, match=r"flow\.zarr\.zip cannot be written"):
-            compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, threads=2)
+            compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == [decoded]
 
 
-def test_every_method_has_a_schema_and_can_be_loaded() -> None:
+CLIPS = {
+    "a": Clip(moving(1, 0, 21)),
+    "b": Clip(moving(0, 1, 2)),
+    "tall": Clip(moving(1, 1, 11).transpose(0, 2, 1, 3)),
+    "c": Clip(moving(2, 0, 18)),
+    "d": Clip(moving(0, 2, 5)),
+}
+
+
+def flows(shard: FlowShard) -> dict[str, np.ndarray]:
+    with shard:
+        return {name: shard[name].pairs(slice(None)) for name in shard.clips}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_clips_that_share_a_pass_get_the_flow_they_get_alone(tmp_path: Path, threads: int) -> None:
+    together = flows(run(CLIPS, tmp_path, threads))
+    assert list(together) == sorted(CLIPS)
+    for name, clip in CLIPS.items():
+        (tmp_path / name).mkdir()
+        np.testing.assert_array_equal(together[name], flows(run({name: clip}, tmp_path / name))[name])
+
+
+class Lost(Exception):
+    """The GPU is gone, or the job is killed."""
+
+
+def test_a_job_that_is_run_again_computes_what_was_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = write_decoded(tmp_path / "decoded.zarr.zip", CLIPS)
+    whole = tmp_path / "whole.zarr.zip"
+    compute_flow(decoded, whole, FARNEBACK, 1, "cpu")
+    out = tmp_path / "flow.zarr.zip"
+    pairs: list[int] = []
+    match = Farneback.match
+
+    def counting(self: Farneback, firsts: Any, seconds: Any) -> Any:
+        pairs.append(len(firsts))
+        if len(pairs) == 5:
+            raise Lost
+        return match(self, firsts, seconds)
+
+    monkeypatch.setattr(Farneback, "match", counting)
+    with pytest.raises(Lost):
+        compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+    assert not out.exists()
+    pairs[:] = [0] * 5  # it fails no more
+    compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+    left = [len(CLIPS[name].pictures) - 1 for name in ("c", "d")]
+    assert sum(pairs) in (sum(left), sum(left) + 10)  # "tall" may have been finished, or may not
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in (decoded, out, whole)]
+
+
+def test_clips_finished_with_other_settings_or_other_frames_are_not_used(tmp_path: Path) -> None:
+    decoded = write_decoded(tmp_path / "decoded.zarr.zip", {"a": Clip(moving(1, 0, 3))})
+    out = tmp_path / "flow.zarr.zip"
+    for settings, source in ((FARNEBACK | {"levels": 1}, decoded.stat()), (FARNEBACK, tmp_path.stat())):
+        attrs = {"settings": settings}
+        with pytest.raises(Lost), FlowWriter(out, "float16", 20, attrs, source.st_mtime_ns) as writer:
+            writer.write("a", np.arange(2) / 25, "ok", "", [np.zeros((1, 2, HEIGHT, WIDTH), np.float32)])
+            raise Lost
+        compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+        assert flows(FlowShard(out))["a"].shape[0] == 2
+
+
+@pytest.mark.parametrize("kind", REGISTRY)
+def test_every_method(kind: str, tmp_path: Path) -> None:
+    properties = config.types("flow")[kind]["properties"]
+    rules = {name: config.resolve(rule, "flow") for name, rule in properties.items()}
+    settings = {"type": kind, **{name: rule["default"] for name, rule in rules.items() if "default" in rule}}
+    if REGISTRY[kind].official:
+        settings["weights"] = "random"
+    decoded = write_decoded(tmp_path / "decoded.zarr.zip", {"a": CLIPS["b"], "b": CLIPS["d"], "c": CLIPS["tall"]})
+    compute_flow(decoded, tmp_path / "flow.zarr.zip", settings, 1, "cpu")
+    found = flows(FlowShard(tmp_path / "flow.zarr.zip"))
+    shapes = [(1, 2, HEIGHT, WIDTH), (4, 2, HEIGHT, WIDTH), (10, 2, WIDTH, HEIGHT)]
+    assert [flow.shape for flow in found.values()] == shapes
+    assert all(np.isfinite(flow).all() and flow.any() for flow in found.values())
+
+
+def test_schemas_and_registry_name_the_same() -> None:
     assert set(REGISTRY) == set(config.types("flow"))
-    for entry in REGISTRY.values():
-        method = entry.load()
-        assert callable(method.encode)
-        assert callable(method.match)

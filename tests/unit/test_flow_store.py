@@ -78,8 +78,31 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         FlowShard(tmp_path / "none.zarr.zip")
 
 
-def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="lost"), FlowWriter(tmp_path / "s.zarr.zip", "uint8", BOUND, {}) as writer:
+def test_a_failure_leaves_what_was_finished_to_the_next_writer(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr.zip"
+    with pytest.raises(RuntimeError, match="lost"), FlowWriter(path, "uint8", BOUND, {}) as writer:
         writer.write("b", TIMES[:2], "ok", "", (FLOW[:1],))
         raise RuntimeError("lost")
+    assert not path.exists()
+    with FlowWriter(path, "uint8", BOUND, {}) as writer:
+        assert writer.finished == {"b"}
+        writer.write("a", TIMES[:3], "ok", "", (FLOW[:2],))
+    with FlowShard(path) as shard:
+        assert [shard[name].n_pairs for name in shard.clips] == [2, 1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_before_the_first_clip_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="lost"), FlowWriter(tmp_path / "s.zarr.zip", "uint8", BOUND, {}):
+        raise RuntimeError("lost")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sizes", [[1] * 19, [19], [8, 8, 3], [5, 11, 3], [17, 1, 1]])
+def test_blocks_of_any_size_make_whole_chunks(tmp_path: Path, sizes: list[int]) -> None:
+    ends = np.cumsum(sizes)
+    blocks = [FLOW[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    with FlowWriter(tmp_path / "s.zarr.zip", "float16", BOUND, {}) as writer:
+        writer.write("a", TIMES, "ok", "", blocks)
+    with FlowShard(tmp_path / "s.zarr.zip") as shard:
+        assert np.abs(shard["a"].pairs(slice(None)) - FLOW).max() < 2.0**-6

@@ -1,7 +1,8 @@
 rule compute_flow:
     """Compute the optical flow between all neighbouring frames of one shard."""
     input:
-        DECODED,
+        decoded=DECODED,
+        weights=receipt("flow", "method"),
     output:
         FLOW,
     log:
@@ -10,11 +11,13 @@ rule compute_flow:
         f"{RESULTS}/benchmarks/compute_flow/{{method}}/{{shard}}.tsv"
     threads: 8
     resources:
-        mem_mb=4000,
+        gpu=lambda wildcards: int(bool(FLOW_METHODS[CONFIG["flow"][wildcards.method]["type"]].official)),
+        mem_mb=8000,
         runtime=240,
     params:
         settings=setting("flow", "method"),
         version=version("flow", FLOW_METHODS, "method"),
+        weights=weights_identity("flow", "method"),
     message:
         "Computing {wildcards.method} flow of shard {wildcards.shard}"
     script:

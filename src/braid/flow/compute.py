@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
+from braid import weights
 from braid.errors import StoreError
 from braid.flow.registry import REGISTRY
 from braid.flow.transform import resize
-from braid.store.decoded import DecodedClip, DecodedShard
-from braid.store.flow import CHUNK_PAIRS, FlowWriter
+from braid.store.decoded import DecodedShard
+from braid.store.flow import FlowWriter
 
 LIBRARIES = ("opencv-python-headless", "torch", "zarr")
 
+Each = TypeVar("Each")
 
-def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: int) -> None:
+
+class Block(NamedTuple):
+    """Frames of one size, uint8 [n, H, W, 3], and the clip of each; a clip's frames stand in order."""
+
+    frames: np.ndarray
+    clips: list[str]
+
+
+def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: int, device: str) -> None:
     """Write the flow of every clip of a decoded shard.
 
-    Frames are read a block ahead of the flow, and flow is computed a block ahead of writing, so that memory depends on
-    the frame size and `threads`, not on the length of a clip.
+    Pairs of several clips of one size share a pass. Frames are read a block ahead of the flow, and flow is computed a
+    block ahead of writing, so that memory depends on the frame size and the pairs of a pass, not on the length of a
+    clip. Clips that a killed job has finished are not computed again.
 
     Parameters
     ----------
@@ -35,7 +48,8 @@ def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: in
     settings : dict
         The config's entry of the flow method, complete.
     threads : int
-        Pairs that are computed at the same time.
+        CPU threads to use.
+    device : `cpu` or `cuda`, for networks
 
     Raises
     ------
@@ -43,55 +57,90 @@ def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: in
         `decoded` is truncated or no shard of decoded clips, or the disk does not take `out`.
     """
     entry = REGISTRY[settings["type"]]
-    method = entry.load()(settings, threads)
-    block = CHUNK_PAIRS * -(-threads // CHUNK_PAIRS)
+    torch.set_num_threads(threads)
     attrs = {
         "settings": settings,
         "versions": {"braid.flow": entry.version, **{library: version(library) for library in LIBRARIES}},
+        "weights": weights.digest(settings),
     }
+    stat = decoded.stat()
     try:
-        with DecodedShard(decoded) as shard, FlowWriter(out, settings["encoding"], settings["bound"], attrs) as writer:
-            for name in shard.clips:
-                _write_clip(writer, name, shard[name], method, block, settings["scale"])
+        with (
+            DecodedShard(decoded) as shard,
+            FlowWriter(out, settings["encoding"], settings["bound"], attrs, [stat.st_size, stat.st_mtime_ns]) as writer,
+        ):
+            _write_shard(writer, shard, entry.load()(settings, threads, device), settings["scale"])
     except OSError as error:
         raise StoreError(
             f"{out} cannot be written: {error.strerror or error}. Free space or mend the disk, then run again."
         ) from error
 
 
-def _write_clip(writer: FlowWriter, name: str, clip: DecodedClip, method: Any, block: int, scale: float) -> None:
-    status, reason = clip.video.status, clip.video.reason
-    if not clip.video.usable:
-        writer.write(name, np.empty(0), status, reason, ())
-    elif len(clip.times) < 2:
-        reason = "; ".join(filter(None, [reason, "the video has a single frame, and flow needs two"]))
-        writer.write(name, clip.times, "short", reason, ())
-    else:
-        writer.write(name, clip.times, status, reason, _ahead(_flow(method, clip, block, scale)))
+def _write_shard(writer: FlowWriter, shard: DecodedShard, method: Any, scale: float) -> None:
+    waiting = [name for name in shard.clips if name not in writer.finished]
+    if writer.finished:
+        print(f"{len(writer.finished)} of {len(shard.clips)} clips were finished before")
+    moving = []
+    for name in waiting:
+        clip = shard[name]
+        if clip.video.usable and len(clip.times) > 1:
+            moving.append(name)
+        elif clip.video.usable:
+            reason = "; ".join(filter(None, [clip.video.reason, "the video has a single frame, and flow needs two"]))
+            writer.write(name, clip.times, "short", reason, ())
+        else:
+            writer.write(name, np.empty(0), clip.video.status, clip.video.reason, ())
+    threads = torch.get_num_threads()
+    flow = ahead(_flow(method, ahead(_blocks(shard, moving, method.pairs), 1), scale), threads)
+    for name, pieces in groupby(flow, key=itemgetter(0)):
+        clip = shard[name]
+        writer.write(name, clip.times, clip.video.status, clip.video.reason, (piece for _, piece in pieces))
 
 
-def _flow(method: Any, clip: DecodedClip, block: int, scale: float) -> Iterator[np.ndarray]:
-    """Yield float32 pixels [n, 2, h, w] of the clip's pairs, `block` pairs at a time."""
-    previous = method.encode(clip.frames(slice(0, 1)))
-    for frames in _ahead(_blocks(clip, block)):
-        encoded = previous + method.encode(frames)
-        flow = method.match(encoded[:-1], encoded[1:])
-        previous = encoded[-1:]
-        height, width = flow.shape[2:]
-        size = max(1, round(height * scale)), max(1, round(width * scale))
-        yield resize(torch.from_numpy(flow), size).numpy()
+def _flow(method: Any, blocks: Iterable[Block], scale: float) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield clips with float32 pixels [n, 2, h, w] of their next pairs."""
+    encoded: list[Any] = []
+    clips: list[str] = []
+    for block in blocks:
+        encoded, clips = encoded[-1:] + method.encode(block.frames), clips[-1:] + block.clips
+        seconds = [i for i in range(1, len(clips)) if clips[i] == clips[i - 1]]
+        if not seconds:
+            continue
+        flow = method.match([encoded[i - 1] for i in seconds], [encoded[i] for i in seconds])
+        size = max(1, round(flow.shape[2] * scale)), max(1, round(flow.shape[3] * scale))
+        stored = resize(flow, size).cpu().numpy()
+        for name, rows in groupby(range(len(seconds)), key=lambda row: clips[seconds[row]]):
+            first, *more = rows
+            yield name, stored[first : first + 1 + len(more)]
 
 
-def _blocks(clip: DecodedClip, block: int) -> Iterator[np.ndarray]:
-    """Yield the frames, uint8 [n, H, W, 3], after the first one, `block` at a time."""
-    for start in range(1, len(clip.times), block):
-        yield clip.frames(slice(start, start + block))
+def _blocks(shard: DecodedShard, names: list[str], n: int) -> Iterator[Block]:
+    """Yield the frames of clips, `n` at a time but where the size changes and in the end."""
+    gathered: list[np.ndarray] = []
+    clips: list[str] = []
+    for name in names:
+        clip = shard[name]
+        at = 0
+        while at < len(clip.times):
+            frames = clip.frames(slice(at, at + n - len(clips)))
+            if gathered and gathered[0].shape[1:] != frames.shape[1:]:
+                yield Block(np.concatenate(gathered), clips)
+                gathered, clips = [], []
+            gathered.append(frames)
+            clips = clips + [name] * len(frames)
+            at += len(frames)
+            if len(clips) == n:
+                yield Block(np.concatenate(gathered), clips)
+                gathered, clips = [], []
+    if gathered:
+        yield Block(np.concatenate(gathered), clips)
 
 
-def _ahead(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Yield `blocks`, the next one being made in a thread while the caller works on this one."""
-    with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(next, blocks, None)
-        while (block := future.result()) is not None:
-            future = pool.submit(next, blocks, None)
-            yield block
+def ahead(values: Iterator[Each], threads: int) -> Iterator[Each]:
+    """Yield `values`, the next one being made in a thread, with `threads` of its own, while this one is worked on."""
+    end = object()
+    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+        future = pool.submit(next, values, end)
+        while (value := future.result()) is not end:
+            future = pool.submit(next, values, end)
+            yield value  # type: ignore[misc]

@@ -6,11 +6,12 @@ A shard is a zip store with a group a clip. The group holds `times` [T] in secon
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, cast
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import zarr
@@ -18,16 +19,20 @@ from zarr.codecs import BloscCodec
 from zarr.storage import ZipStore
 
 from braid.errors import StoreError
-from braid.files import whole
+from braid.files import digest, whole, write_text
 from braid.flow.quantise import DTYPES, dequantise, quantise
 
 FORMAT = "braid flow shard"
 CHUNK_PAIRS = 8
 """Pairs a chunk: one clip of 16 frames then reads three chunks at most."""
+PART = ".zarr.zip"
 
 
 class FlowWriter:
-    """Context manager that writes a flow shard, whole or not at all.
+    """Context manager that writes a flow shard, whole or not at all, and keeps the clips that a killed job finished.
+
+    Each clip is written whole into the folder `<path>.parts`. When all are there, the shard is put together from them
+    and the folder goes; until then a new writer of the same content finds them.
 
     Parameters
     ----------
@@ -39,25 +44,46 @@ class FlowWriter:
         Pixels that values are clipped to, at the stored scale.
     attrs : dict
         Whatever says how the flow was made; JSON.
+    source : JSON
+        What tells the decoded shard apart; with `attrs` it decides whether parts that are there are of this shard.
+
+    Attributes
+    ----------
+    finished : set of str
+        Clips that need not be written again.
     """
 
-    def __init__(self, path: Path, encoding: str, bound: float, attrs: dict[str, Any]) -> None:
-        self.path = path
+    def __init__(self, path: Path, encoding: str, bound: float, attrs: dict[str, Any], source: Any = None) -> None:
+        self.path = Path(path)
+        self.parts = self.path.with_name(f"{self.path.name}.parts")
         self.encoding = encoding
         self.bound = bound
         self.attrs = {**attrs, "format": FORMAT, "encoding": encoding, "bound": bound}
+        self._key = digest([self.attrs, source])
+        self.finished: set[str] = set()
 
     def __enter__(self) -> FlowWriter:
-        with ExitStack() as stack:
-            beside = stack.enter_context(whole(self.path))
-            store = ZipStore(beside, mode="w")
-            self._root = zarr.create_group(store, attributes=self.attrs)
-            stack.callback(store.close)
-            self._stack = stack.pop_all()
+        key = self.parts / "key"
+        if key.exists() and key.read_text(encoding="utf-8") == self._key:
+            self.finished = {part.name.removesuffix(PART) for part in self.parts.glob(f"[!.]*{PART}")}
+        else:
+            shutil.rmtree(self.parts, ignore_errors=True)
+            write_text(key, self._key)
         return self
 
     def __exit__(self, *raised: Any) -> None:
-        self._stack.__exit__(*raised)
+        if raised[0] is None:
+            with whole(self.path) as beside:
+                with closing(ZipStore(beside, mode="w")) as store:
+                    zarr.create_group(store, attributes=self.attrs)
+                with ZipFile(beside, "a") as shard:
+                    for name in sorted(self.finished):
+                        with ZipFile(self._part(name)) as part:
+                            for entry in part.infolist():
+                                if entry.filename.startswith(f"{name}/"):
+                                    shard.writestr(entry, part.read(entry))
+        if raised[0] is None or not self.finished:
+            shutil.rmtree(self.parts)
 
     def write(self, clip: str, times: np.ndarray, status: str, reason: str, blocks: Iterable[np.ndarray]) -> None:
         """Write one clip.
@@ -71,25 +97,42 @@ class FlowWriter:
         status, reason : str
             Of the video stream.
         blocks : iterable of np.ndarray
-            Float32 pixels [n, 2, h, w], together T - 1 pairs in order. `n` is a multiple of `CHUNK_PAIRS` but in the
-            last block, since a chunk of a zip file is written once.
+            Float32 pixels [n, 2, h, w], together T - 1 pairs in order.
         """
-        group = self._root.create_group(clip, attributes={"status": status, "reason": reason})
-        group.create_array("times", data=np.asarray(times, np.float64))
         n_pairs, written, array = max(len(times) - 1, 0), 0, None
-        for block in blocks:
-            if array is None:
-                array = group.create_array(
-                    "flow",
-                    shape=(n_pairs, *block.shape[1:]),
-                    chunks=(CHUNK_PAIRS, *block.shape[1:]),
-                    dtype=DTYPES[self.encoding],
-                    compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
-                )
-            assert written % CHUNK_PAIRS == 0
-            array[written : written + len(block)] = quantise(block, self.encoding, self.bound)
-            written += len(block)
-        assert written == n_pairs, f"{written} pairs of {n_pairs}"
+        with whole(self._part(clip)) as beside, closing(ZipStore(beside, mode="w")) as store:
+            group = zarr.create_group(store, path=clip, attributes={"status": status, "reason": reason})
+            group.create_array("times", data=np.asarray(times, np.float64))
+            for block in _in_chunks(blocks):
+                if array is None:
+                    array = group.create_array(
+                        "flow",
+                        shape=(n_pairs, *block.shape[1:]),
+                        chunks=(CHUNK_PAIRS, *block.shape[1:]),
+                        dtype=DTYPES[self.encoding],
+                        compressors=BloscCodec(cname="zstd", clevel=3, shuffle="shuffle"),
+                    )
+                array[written : written + len(block)] = quantise(block, self.encoding, self.bound)
+                written += len(block)
+            assert written == n_pairs, f"{written} pairs of {n_pairs}"
+        self.finished.add(clip)
+
+    def _part(self, clip: str) -> Path:
+        return self.parts / f"{clip}{PART}"
+
+
+def _in_chunks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the same pairs in multiples of `CHUNK_PAIRS`, but in the end: a chunk of a zip file is written once."""
+    rest: list[np.ndarray] = []
+    for block in blocks:
+        rest.append(block)
+        if (n := sum(map(len, rest))) >= CHUNK_PAIRS:
+            joined = np.concatenate(rest)
+            cut = n - n % CHUNK_PAIRS
+            yield joined[:cut]
+            rest = [joined[cut:]] if cut < n else []
+    if rest:
+        yield np.concatenate(rest)
 
 
 class FlowShard:
@@ -115,14 +158,15 @@ class FlowShard:
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
-        with _reading(self.path):
-            self._store = ZipStore(self.path, mode="r")
-            self._root = zarr.open_group(self._store, mode="r")
+        with _reading(self.path), ExitStack() as stack:
+            store = ZipStore(self.path, mode="r")
+            self._root = zarr.open_group(store, mode="r")
+            stack.callback(store.close)
             self.attrs: dict[str, Any] = dict(self._root.attrs)
             if self.attrs.get("format") != FORMAT:
-                self._store.close()
-                raise StoreError(f"{self.path} is no flow shard, its format is {self.attrs.get('format')!r}.")
+                raise ValueError(f"its format is {self.attrs.get('format')!r}")
             self.clips = tuple(sorted(self._root.group_keys()))
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> FlowShard:
         return self
@@ -132,7 +176,7 @@ class FlowShard:
 
     def close(self) -> None:
         """Close the file."""
-        self._store.close()
+        self._stack.close()
 
     def __getitem__(self, clip: str) -> FlowClip:
         if clip not in self.clips:
