@@ -1,0 +1,1 @@
+"""Networks that no kept package has: small modules whose parameters are named as in their official releases."""
