@@ -142,7 +142,8 @@ def _sentences(error: ValidationError, where: str) -> Iterator[str]:
         wanted = " or ".join(limit) if isinstance(limit, list) else limit
         yield f"{key} must be of type {wanted}, got {value!r}."
     elif rule == "enum":
-        yield f"{key} must be one of {', '.join(map(str, limit))}, got {value!r}."
+        choices = ", ".join("null" if choice is None else str(choice) for choice in limit)
+        yield f"{key} must be one of {choices}, got {value!r}."
     elif rule == "const":
         yield f"{key} must be {limit!r}, got {value!r}."
     elif rule == "minimum":
@@ -173,11 +174,12 @@ def _follow_references(config: dict[str, Any]) -> None:
     for name, entry in config["extractors"].items():
         if "flow" in entry:
             _exists(entry["flow"], "flow", config, f"extractors.{name}.flow")
-        wanted = types("extractors")[entry["type"]].get("x-sample-rate", config["decode"]["sample_rate"])
-        if config["decode"]["sample_rate"] != wanted:
+        stored = config["decode"]["sample_rate"]
+        heard = entry.get("sample_rate", types("extractors")[entry["type"]].get("x-sample-rate", 0))
+        if stored < heard:
             raise ConfigError(
-                f"config key decode.sample_rate must be {wanted} for extractors.{name} (type {entry['type']}), got "
-                f"{config['decode']['sample_rate']}."
+                f"config key decode.sample_rate must be at least {heard} for extractors.{name} (type {entry['type']}), "
+                f"got {stored}; the network would be without the treble that it was trained on."
             )
     for name, entry in config["schemes"].items():
         for extractor in entry["features"]:

@@ -14,7 +14,15 @@ from braid.store.decoded import Stream
 class FakeClip:
     """A clip with frames at 25 a second, flow and sound of given lengths, made of smooth noise from a seed."""
 
-    def __init__(self, seed: int = 0, seconds: float = 2.0, start: float = 0.0, status: str = "ok", reason: str = ""):
+    def __init__(
+        self,
+        seed: int = 0,
+        seconds: float = 2.0,
+        start: float = 0.0,
+        status: str = "ok",
+        reason: str = "",
+        sample_rate: int = 32_000,
+    ):
         rng = np.random.default_rng(seed)
         usable = status not in ("missing", "unreadable")
         n_frames = round(25 * seconds) if usable else 0
@@ -22,9 +30,9 @@ class FakeClip:
         coarse = rng.integers(0, 256, (n_frames, 6, 8, 3), dtype=np.uint8)
         self.pictures = coarse.repeat(16, axis=1).repeat(16, axis=2)  # [T, 96, 128, 3]
         self.flow = rng.normal(0, 4, (max(n_frames - 1, 0), 2, 96, 128)).astype(np.float32)
-        self.sample_rate = 32_000
+        self.sample_rate = sample_rate
         self.audio_start_seconds = start
-        self.n_samples = round(32_000 * seconds) if usable else 0
+        self.n_samples = round(sample_rate * seconds) if usable else 0
         self.sound = rng.uniform(-0.5, 0.5, self.n_samples).astype(np.float32)
         self.video = self.audio = Stream(status, reason)
         self.status, self.reason = status, reason

@@ -106,7 +106,12 @@ def test_load_leaves_its_argument_alone():
         ("name", "a b", "config key name: 'a b' must match"),
         ("name", 3, "config key name must be of type string, got 3."),
         ("seeds", [0, -1], "config key seeds.1 must be at least 0, got -1."),
-        ("decode.sample_rate", 16000, "config key decode.sample_rate must be 32000 for extractors.sound (type passt)"),
+        (
+            "decode.sample_rate",
+            16000,
+            "must be at least 32000 for extractors.sound (type passt), got 16000;",
+        ),
+        ("decode.sample_rate", 44101, "config key decode.sample_rate: 44101 is not a multiple of 25."),
         ("max_bad_fraction", 1.5, "config key max_bad_fraction must be at most 1, got 1.5."),
         ("folds", "1", "config key folds: '1' is none of the forms that are allowed. The split columns to use"),
         ("extractors.sound", "passt", "config key extractors.sound must be a mapping with a `type`, got 'passt'."),
@@ -123,6 +128,10 @@ def test_a_wrong_key_is_a_sentence(path, value, sentence):
     with pytest.raises(ConfigError) as error:
         config.load(changed(path, value))
     assert sentence in str(error.value)
+
+
+def test_a_higher_sample_rate_than_a_network_hears_is_fine():
+    assert config.load(changed("decode.sample_rate", 48000))["decode"]["sample_rate"] == 48000
 
 
 def test_a_missing_key_is_a_sentence():

@@ -12,6 +12,9 @@ FILES = {
     "passt_s_swa_p16_128_ap476": "v0.0.1-audioset/passt-s-f128-p16-s10-ap.476-swa.pt",
     "passt_s_kd_p16_128_ap486": "v.0.0.9/passt-s-kd-ap.486.pt",
     "passt_s_p16_s16_128_ap468": "v0.0.2-audioset/passt-s-f128-p16-s16-ap.468.pt",
+    "passt_l_kd_p16_128_ap47": "v.0.0.10/passt-l-kd-ap.47.pt",
+    "passt_20sec": "v0.0.5/passt-s-f128-20sec-p16-s10-ap.474-swa.pt",
+    "passt_30sec": "v0.0.5/passt-s-f128-30sec-p16-s10-ap.473-swa.pt",
 }
 """Release and file of each architecture."""
 

@@ -1,0 +1,81 @@
+"""The samples of an item at the rate of a network, and what becomes of awkward sound on the way through a shard."""
+
+import numpy as np
+import pytest
+import torch
+from fake_clips import FakeClip
+from torch import nn
+
+from braid.errors import FeatureError
+from braid.extractors.audio import AudioExtractor, _resampler
+
+
+class Ear(AudioExtractor):
+    """Tokens are the loudness of whole items."""
+
+    def __init__(self, sample_rate):
+        self.sample_rate = sample_rate
+        self.network = nn.Identity()
+
+    def views(self, clip, start, end):
+        return [self.view(clip, start, end, *self.bounds(clip, start, end))]
+
+    def load(self, clip, view):
+        return torch.from_numpy(self.sound(clip, *view.indices[:2]))
+
+    def forward(self, batch):
+        return batch.square().mean(dim=1, keepdim=True), None
+
+
+def tone(hertz, rate, seconds=1.0):
+    clip = FakeClip(seconds=seconds, sample_rate=rate)
+    clip.sound = (0.5 * np.sin(2 * np.pi * hertz * np.arange(clip.n_samples) / rate)).astype(np.float32)
+    return clip
+
+
+@pytest.mark.parametrize(("stored", "heard"), [(48_000, 32_000), (44_100, 32_000), (96_000, 48_000), (22_050, 16_000)])
+def test_a_window_has_the_samples_of_the_whole(stored, heard):
+    clip, ear = FakeClip(seconds=1.5, sample_rate=stored), Ear(heard)
+    whole = _resampler(stored, heard)(torch.from_numpy(clip.sound)).numpy()
+    assert len(whole) == ear.bounds(clip, 0, 1.5)[1] == round(1.5 * heard)
+    for first, last in [(0, len(whole)), (0, 1), (7, 8), (1001, 5003), (len(whole) - 333, len(whole))]:
+        part = ear.sound(clip, first, last)
+        assert part.dtype == np.float32 and part.shape == (last - first,)
+        np.testing.assert_allclose(part, whole[first:last], atol=1e-5)
+
+
+def test_the_rate_of_the_shard_is_taken_as_it_is():
+    clip = FakeClip()
+    np.testing.assert_array_equal(Ear(32_000).sound(clip, 100, 900), clip.sound[100:900])
+
+
+def test_resampling_keeps_what_the_network_hears_and_nothing_above():
+    ear = Ear(32_000)
+    heard = ear.sound(tone(14_000, 48_000), 1000, 31_000)
+    np.testing.assert_allclose(heard, 0.5 * np.sin(2 * np.pi * 14_000 * np.arange(1000, 31_000) / 32_000), atol=1e-4)
+    above = ear.sound(tone(18_000, 48_000), 1000, 31_000)  # would be heard as 14 kHz
+    assert np.abs(above).max() < 1e-4
+
+
+@pytest.mark.parametrize("rate", [32_000, 44_100, 48_000])
+def test_bounds_are_on_the_clock_of_the_clip(rate):
+    clip, ear = FakeClip(seconds=2, start=3.5, sample_rate=rate), Ear(32_000)
+    cover = ear.cover(clip)
+    assert (cover.start_seconds, cover.end_seconds) == (3.5, 5.5)
+    assert ear.bounds(clip, 3.5, 5.5) == (0, 64_000)
+    assert ear.bounds(clip, 4.5, 4.75) == (32_000, 40_000)
+    assert ear.bounds(clip, 5.5 - 1e-7, 5.5) == (63_999, 64_000)
+    view = ear.view(clip, 4.5, 4.75, 31_000, 33_000)  # hangs over the item's start
+    assert (view.start_seconds, view.end_seconds) == (4.5, 3.5 + 33_000 / 32_000)
+    assert view.indices.tolist() == [31_000, 33_000, 32_000, 40_000]
+
+
+def test_a_shard_of_a_lower_rate_is_refused():
+    with pytest.raises(FeatureError, match=r"only 32000; set `decode.sample_rate: 48000` or more"):
+        Ear(48_000).plan(FakeClip(), None, None)
+
+
+@pytest.mark.parametrize("status", ["missing", "unreadable"])
+def test_no_sound_has_its_reason(status):
+    plan = Ear(48_000).plan(FakeClip(status=status, reason="why"), None, None)
+    assert plan == ([], status, "why")
