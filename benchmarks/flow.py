@@ -48,14 +48,14 @@ def settings() -> dict:
 
 def storage(clips: list[DecodedClip]) -> dict:
     """Return GB stored for HMDB51 and the mean end-point error in decoded pixels, by scale and encoding."""
-    method = Farneback(settings(), os.cpu_count() or 1)
+    method = Farneback(settings(), os.cpu_count() or 1, "cpu")
     bound = settings()["bound"]
     sizes: dict[str, list[float]] = defaultdict(list)
     errors: dict[str, list[np.ndarray]] = defaultdict(list)
     lengths, inside = [], []
     for clip in clips:
         frames = method.encode(clip.frames(slice(0, N_PAIRS + 1)))
-        flow = method.match(frames[:-1], frames[1:])
+        flow = method.match(frames[:-1], frames[1:]).numpy()
         kept = (np.abs(flow) <= bound).all(axis=1)
         inside.append(kept.mean())
         lengths.append(np.hypot(*flow.transpose(1, 0, 2, 3))[kept].mean())
@@ -105,7 +105,7 @@ def speed(decoded: Path) -> dict:
                         cv2.calcOpticalFlowFarneback(first, second, np.empty(0), 0.5, 3, 15, 3, 5, 1.2, 0)
 
         def stage() -> None:
-            compute_flow(decoded, path, settings(), os.cpu_count() or 1)
+            compute_flow(decoded, path, settings(), os.cpu_count() or 1, "cpu")
 
         def reading() -> None:
             with FlowShard(path) as shard:
