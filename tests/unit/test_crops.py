@@ -1,5 +1,7 @@
 """Crops: where they lie, against torchvision's where it has them."""
 
+import math
+
 import pytest
 import torch
 from torchvision.transforms.functional import center_crop, five_crop, hflip
@@ -32,9 +34,38 @@ def test_a_line_runs_along_the_longer_side(pictures, n, corners):
 
 
 @pytest.mark.parametrize("layout", ["line", "corners"])
-@pytest.mark.parametrize("size", [(7, 7), (6, 5)])
+@pytest.mark.parametrize("size", [(h, w) for h in range(1, 10) for w in (1, 2, 5, 11, 13, 15, 16)])
 def test_the_first_or_only_crop_is_the_centre_of_torchvision(layout, size):
     assert torch.equal(crop(WIDE, size, 0, 1, layout), center_crop(WIDE, list(size)))
+
+
+@pytest.mark.parametrize(("half", "left"), [(round, [0, 2, 2, 4]), (int, [0, 1, 2, 3]), (math.ceil, [1, 2, 3, 4])])
+def test_an_odd_rest_is_rounded_as_the_library_does(half, left):
+    cuts = [crop(WIDE, (9, 16 - rest), 0, 1, "line", half) for rest in (1, 3, 5, 7)]
+    assert [int(cut[0, 0, 0]) for cut in cuts] == left
+
+
+def uniform_crop(pictures, size, place):
+    """Return what SlowFast's test transform cuts: left, centre, right, or top, centre, bottom of a tall picture."""
+    height, width = pictures.shape[1:]
+    top, left = math.ceil((height - size) / 2), math.ceil((width - size) / 2)
+    if height > width:
+        top = (0, top, height - size)[place]
+    else:
+        left = (0, left, width - size)[place]
+    return pictures[:, top : top + size, left : left + size]
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 8, 9])
+@pytest.mark.parametrize("pictures", [WIDE, TALL, WIDE[:, :, :9]])
+def test_three_in_a_line_are_those_of_slowfast(pictures, size):
+    for place in range(3):
+        assert torch.equal(crop(pictures, (size, size), place, 3, "line"), uniform_crop(pictures, size, place))
+
+
+def test_a_picture_that_is_smaller_than_a_crop_is_never_cut():
+    with pytest.raises(AssertionError):
+        crop(WIDE, (10, 5), 0, 1, "line")
 
 
 def test_corners_are_five_crop_from_its_end_and_then_mirrored():

@@ -2,10 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 
 from braid.extractors import sampling
-from braid.extractors.batches import batches
 
 
 def test_cover_ends_when_the_last_frame_leaves_the_screen():
@@ -35,6 +33,54 @@ def test_views_of_a_second_are_spread_evenly(end, views, starts):
 def test_slowfast_begins_view_k_at_k_parts_of_the_room():
     np.testing.assert_allclose(sampling.spread(2, 12, 2.0, 4, "slowfast", np.arange(2, 12, 0.1)), [2, 4, 6, 8])
     np.testing.assert_allclose(sampling.spread(2, 3, 2.0, 2, "slowfast", np.arange(2, 3, 0.1)), [2, 2])
+
+
+def slowfast(n_frames, clip_frames, clip_length, n_views):
+    """Return the frames, before rounding down, that SlowFast's test loader takes of a clip: float64 [N, T]."""
+    room = max(n_frames - clip_frames, 0)
+    starts = [room * k / n_views for k in range(n_views)]
+    places = np.array([np.linspace(start, start + clip_frames - 1, clip_length) for start in starts])
+    return np.clip(places, 0, n_frames - 1)
+
+
+@pytest.mark.parametrize("n_frames", [300, 250, 97, 80, 41, 2])
+@pytest.mark.parametrize(("clip_length", "stride"), [(16, 5), (4, 12), (13, 6)])
+@pytest.mark.parametrize("fps", [30, 25])
+def test_slowfast_sees_the_frames_of_slowfast(n_frames, clip_length, stride, fps):
+    """10 views of 30/stride frames a second. Where a moment falls on the very edge of a frame, either side will do."""
+    times = np.arange(n_frames) / fps
+    end, rate = n_frames / fps, 30 / stride
+    starts = sampling.spread(0, end, clip_length / rate, 10, "slowfast", times)
+    moments = sampling.moments(clip_length, rate, "slowfast", times)
+    ours = np.array([sampling.on_screen(times, start + moments, end) for start in starts])
+    places = slowfast(n_frames, clip_length * stride * fps / 30, clip_length, 10)
+    clear = abs(places - places.round()) > 0.01
+    assert (ours == np.floor(places))[clear].all()
+    assert (abs(ours - places) < 1.01).all()
+
+
+def test_other_placements_see_frames_at_the_rate_that_is_asked_for():
+    for placement in ("even", "blocks"):
+        np.testing.assert_allclose(sampling.moments(4, 2.5, placement, np.arange(50) / 25), [0, 0.4, 0.8, 1.2])
+
+
+def test_a_frame_longer_than_the_view_fills_a_view_of_slowfast():
+    np.testing.assert_allclose(sampling.moments(3, 30, "slowfast", np.array([0.0, 1.0])), [0, 0, 0])
+
+
+@pytest.mark.parametrize("n_frames", [103, 64, 16, 7])
+@pytest.mark.parametrize("n_views", [1, 2, 10, 16])
+@pytest.mark.parametrize(("clip_length", "stride"), [(16, 5), (4, 12), (8, 1)])
+def test_blocks_are_those_of_the_source(n_frames, n_views, clip_length, stride):
+    """View k begins at frame k·(n // N), takes every stride-th one, and lacks those from frame n on."""
+    times = np.arange(n_frames) / 30
+    end = n_frames / 30
+    starts = sampling.spread(0, end, clip_length * stride / 30, n_views, "blocks", times)
+    moments = sampling.moments(clip_length, 30 / stride, "blocks", times)
+    for k, start in enumerate(starts):
+        frames = [k * (n_frames // n_views) + j * stride for j in range(clip_length)]
+        expected = [frame if frame < n_frames else sampling.BLACK for frame in frames]
+        np.testing.assert_array_equal(sampling.on_screen(times, start + moments, end, "black"), expected)
 
 
 def test_blocks_begin_at_equal_numbers_of_frames_and_end_in_black():
@@ -67,17 +113,3 @@ def test_variable_frame_rate_follows_the_clock():
 def test_a_frame_at_the_end_of_the_item_is_not_seen():
     times = np.arange(10.0)
     np.testing.assert_array_equal(sampling.on_screen(times, np.array([2.0, 3.0, 4.0, 9.0]), 4.0), [2, 3, 3, 3])
-
-
-def test_batches_hold_one_shape_and_depend_on_order_alone():
-    shapes = [1, 2, 1, 1, 3, 2, 1, 1, 2]
-    found = [
-        (keys, tuple(batch.shape)) for keys, batch in batches(((i, torch.zeros(n)) for i, n in enumerate(shapes)), 3)
-    ]
-    assert found == [([0, 2, 3], (3, 1)), ([1, 5, 8], (3, 2)), ([4], (1, 3)), ([6, 7], (2, 1))]
-
-
-def test_a_rare_shape_does_not_wait_for_ever():
-    jobs = [(0, torch.zeros(9, 9))] + [(i, torch.zeros(i)) for i in range(1, 100)]
-    order = [keys for keys, _ in batches(iter(jobs), 2)]
-    assert order == [[i] for i in range(100)]

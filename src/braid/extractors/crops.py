@@ -5,15 +5,17 @@ Letters: H, W height and width of a picture, h, w those of a crop.
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Callable
+
 from torch import Tensor
-from torchvision.transforms.functional import center_crop
 
 CORNERS = 5
 """Centre and corners; the crops after them are these again, mirrored."""
 
 
-def crop(pictures: Tensor, size: tuple[int, int], number: int, n: int, layout: str) -> Tensor:
+def crop(
+    pictures: Tensor, size: tuple[int, int], number: int, n: int, layout: str, half: Callable[[float], int] = round
+) -> Tensor:
     """Return crop `number` of `n` of pictures, uint8 or float [..., H, W] → [..., h, w].
 
     Parameters
@@ -23,22 +25,22 @@ def crop(pictures: Tensor, size: tuple[int, int], number: int, n: int, layout: s
     layout : str
         `line`: crops lie evenly along the longer side, first to last, as SlowFast has them with n = 3; one alone is in
         the centre. `corners`: the first n of centre, bottom right, bottom left, top right, top left (torchvision's
-        FiveCrop from its end), then of the same mirrored. The centre is torchvision's.
+        FiveCrop from its end), then of the same mirrored.
+    half : function
+        Which pixel the centre begins at where what is left on both sides is odd: libraries round differently.
+        torchvision takes the even one of the two (`round`), transformers the first (`int`), SlowFast the second.
     """
     h, w = size
-    if layout == "line":
-        if n == 1:
-            return center_crop(pictures, [h, w])
-        across, down = pictures.shape[-1] - w, pictures.shape[-2] - h
+    down, across = pictures.shape[-2] - h, pictures.shape[-1] - w
+    assert down >= 0 and across >= 0, (pictures.shape, size)
+    top, left = half(down / 2), half(across / 2)
+    if layout == "line" and n > 1:
         left = _ceil(across * number, n - 1) if across >= down else _ceil(across, 2)
         top = _ceil(down, 2) if across >= down else _ceil(down * number, n - 1)
-        return _window(pictures, top, left, h, w)
-    place = number % CORNERS
-    if place == 0:
-        cut = center_crop(pictures, [h, w])
-    else:
-        bottom, right = pictures.shape[-2] - h, pictures.shape[-1] - w
-        cut = _window(pictures, bottom if place in (1, 2) else 0, right if place in (1, 3) else 0, h, w)
+    elif layout == "corners" and number % CORNERS:
+        top = down if number % CORNERS in (1, 2) else 0
+        left = across if number % CORNERS in (1, 3) else 0
+    cut = pictures[..., top : top + h, left : left + w]
     return cut.flip(-1) if is_mirrored(number, layout) else cut
 
 
@@ -49,7 +51,3 @@ def is_mirrored(number: int, layout: str) -> bool:
 
 def _ceil(numerator: int, denominator: int) -> int:
     return -(-numerator // denominator)
-
-
-def _window(pictures: Tensor, top: int, left: int, h: int, w: int) -> Tensor:
-    return torch.narrow(torch.narrow(pictures, -2, top, h), -1, left, w)

@@ -18,13 +18,23 @@ from braid.extractors.base import build
 from braid.extractors.crops import crop
 from braid.extractors.video import VideoExtractor
 
-N_CLASSES = 400
-CLASSIFIER = {"s3d": "classifier", "mvit_v1_b": "head", "mvit_v2_s": "head"}
-"""Name of the part after the embedding, where it is not `fc`."""
+RESNET, MVIT, SWIN = (16, 15.0), (16, 7.5), (32, 15.0)
+CLIPS: dict[str, tuple[int, float]] = {
+    "r2plus1d_18": RESNET,
+    "r3d_18": RESNET,
+    "mc3_18": RESNET,
+    "s3d": (128, 15.0),
+    "mvit_v1_b": MVIT,
+    "mvit_v2_s": MVIT,
+    "swin3d_t": SWIN,
+    "swin3d_s": SWIN,
+    "swin3d_b": SWIN,
+}
+"""Frames of a view and frames a second that torchvision states the accuracy of its weights for."""
 
 
 class TorchvisionVideo(VideoExtractor):
-    """Tokens are the numbers before the classifier, scores those of Kinetics-400.
+    """Tokens are the numbers before the classifier, logits those of Kinetics-400.
 
     Parameters
     ----------
@@ -33,24 +43,26 @@ class TorchvisionVideo(VideoExtractor):
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        weights: Any = models.get_model_weights(settings["architecture"])
-        super().__init__(settings, 16, 15)
-        self.preprocess: Any = weights.DEFAULT.transforms()
-        self.network = self.build(settings).to(memory_format=torch.channels_last_3d)  # a quarter faster on a CPU
-        self.classifier = self.network.fc
-        self.network.fc = nn.Identity()
-
-    def build(self, settings: Mapping[str, Any]) -> Any:
-        """Return the network with its classifier."""
-        return build(settings, lambda: models.get_model(settings["architecture"]))
+        name = settings["architecture"]
+        super().__init__(settings, *CLIPS[name])
+        weights: Any = models.get_model_weights(name)
+        self.preset: Any = weights.DEFAULT.transforms()
+        network = build(settings, lambda: models.get_model(name))
+        part, classifier = list(network.named_children())[-1]  # in each of these networks the classifier comes last
+        setattr(network, part, nn.Identity())
+        if name == "s3d":  # its classifier is a convolution, of whose results the network takes the mean
+            classifier = nn.Sequential(nn.Unflatten(1, (-1, 1, 1, 1)), classifier, nn.Flatten())
+        parts: Any = nn.ModuleDict({"embedding": network, "classifier": classifier})
+        self.network = parts.to(memory_format=torch.channels_last_3d)  # a quarter faster on a CPU
 
     def prepare(self, frames: Tensor, number: int) -> Tensor:
-        preset = self.preprocess
+        preset = self.preset
+        # Without antialiasing, as in the training of these weights.
         frames = functional.resize(frames, preset.resize_size, preset.interpolation, antialias=False)
         frames = crop(frames, tuple(preset.crop_size), number, self.n_crops, self.crop_layout)
         frames = functional.convert_image_dtype(frames, torch.float32)
         return functional.normalize(frames, preset.mean, preset.std).transpose(0, 1)
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        tokens = self.network(batch)
-        return tokens, self.classifier(tokens)
+        tokens = self.network["embedding"](batch)
+        return tokens, self.network["classifier"](tokens)

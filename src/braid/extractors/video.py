@@ -61,7 +61,7 @@ class VideoExtractor(Extractor):
     def views_of(self, times: np.ndarray, start: float, end: float) -> list[View]:
         """Return the views of [start, end) seconds of frames, or pairs of them, that appear at `times`."""
         starts = sampling.spread(start, end, self.least_seconds, self.n_views, self.placement, times)
-        moments = np.arange(self.clip_length) / self.frame_rate
+        moments = sampling.moments(self.clip_length, self.frame_rate, self.placement, times)
         after = "black" if self.placement == "blocks" else "hold"
         return [
             View(at, min(at + self.least_seconds, end), sampling.on_screen(times, at + moments, end, after), number)
