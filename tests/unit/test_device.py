@@ -27,3 +27,11 @@ def test_freed_memory_stays_with_the_process():
 
     first = faults()
     assert faults() < max(first, 7_000) / 10
+
+
+def test_resident_memory_grows_with_what_is_touched():
+    device.keep_freed_memory()
+    before = device.resident_bytes()
+    kept = torch.ones(25_000_000)
+    assert 0.8e8 < device.resident_bytes() - before < 1.5e8
+    del kept

@@ -11,16 +11,16 @@ from fake_clips import FakeClip, FakeShard, items
 from torch import nn
 
 from braid.errors import FeatureError
-from braid.extractors import extract
+from braid.extractors import extract, sizing
 from braid.extractors.base import Cover, Extractor, View
 from braid.extractors.registry import REGISTRY, ExtractorEntry
 from braid.store.features import FeatureShard
 
+BATCH_SIZE = 4
 SETTINGS = {
     "type": "toy",
     "weights": "random",
     "dtype": "auto",
-    "batch_size": 4,
     "pooling": ["mean"],
     "scores": "logits",
 }
@@ -62,9 +62,10 @@ class Toy(Extractor):
 def run(monkeypatch, tmp_path):
     monkeypatch.setitem(REGISTRY, "toy", ExtractorEntry(f"{__name__}:Toy", 3, "video", "none"))
 
-    def run(clips, rows, **changes):
+    def run(clips, rows, batch_size=BATCH_SIZE, memory_mb=8000, **changes):
         monkeypatch.setattr(extract, "_open", lambda source, path: FakeShard(clips))
-        extract.extract_features(items(*rows), tmp_path, tmp_path / "out.h5", SETTINGS | changes, 1, "cpu")
+        sizes = {"batch_size": batch_size, "memory_mb": memory_mb}
+        extract.extract_features(items(*rows), tmp_path, tmp_path / "out.h5", SETTINGS | changes, 1, "cpu", **sizes)
         return FeatureShard(tmp_path / "out.h5")
 
     return run
@@ -134,14 +135,14 @@ def test_what_waits_is_bounded(run, n_items):
     """Tensors that are loaded and not yet through the network: those ahead, those of other shapes, those in work."""
     run({"c": FakeClip(seconds=4)}, [(f"{i}", "c", None, None) for i in range(n_items)])
     assert Toy.last.alive == 0
-    assert Toy.last.most_alive <= (2 + 4 + 1) * SETTINGS["batch_size"] + 1
+    assert Toy.last.most_alive <= (2 + 4 + 2) * BATCH_SIZE + 1
 
 
 def test_a_long_clip_streams_as_well(run):
     clip = FakeClip()
     clip.times = np.arange(25 * 7200) / 25  # two hours, of which only the first picture is looked at
     run({"c": clip}, [("long", "c", None, None)])
-    assert Toy.last.most_alive <= (2 + 4 + 1) * SETTINGS["batch_size"] + 1
+    assert Toy.last.most_alive <= (2 + 4 + 2) * BATCH_SIZE + 1
 
 
 def test_loading_goes_on_while_the_network_works(run, monkeypatch):
@@ -150,7 +151,7 @@ def test_loading_goes_on_while_the_network_works(run, monkeypatch):
     load, forward = Toy.load, Toy.forward
 
     def load_later(self, clip, view):
-        if view.indices[0] >= SETTINGS["batch_size"]:
+        if view.indices[0] >= BATCH_SIZE:
             assert begun.wait(60)
             loaded.set()
         return load(self, clip, view)[:2]
@@ -167,7 +168,7 @@ def test_loading_goes_on_while_the_network_works(run, monkeypatch):
 
 def test_numbers_that_are_not_finite_stop_with_the_item_and_leave_no_file(run, tmp_path, monkeypatch):
     monkeypatch.setattr(Toy, "forward", lambda self, batch: (batch[:, :2] / 0 * 0, None))
-    with pytest.raises(FeatureError, match="'the item'"), np.errstate(all="ignore"):
+    with pytest.raises(FeatureError, match="toy: item 'the item'"), np.errstate(all="ignore"):
         run({"c": FakeClip(seconds=2)}, [("the item", "c", None, None)])
     assert list(tmp_path.iterdir()) == []
 
@@ -180,10 +181,70 @@ def test_errors_while_reading_name_the_item(run, monkeypatch, error):
     monkeypatch.setattr(Toy, "load", fail)
     with pytest.raises(type(error)) as raised:
         run({"c": FakeClip()}, [("the item", "c", None, None)])
-    assert "'the item'" in f"{raised.value} {getattr(raised.value, '__notes__', '')}"
+    assert "toy, item 'the item'" in f"{raised.value} {getattr(raised.value, '__notes__', '')}"
 
 
 def test_bfloat16_is_autocast_and_recorded(run, monkeypatch):
     monkeypatch.setattr(Toy, "forward", lambda self, batch: ((batch[:, :2] @ torch.eye(2)), None))
     shard = run({"c": FakeClip(seconds=1)}, [("a", "c", None, None)], dtype="bfloat16")
     assert shard.attrs["dtype"] == "bfloat16" and shard.embedding.dtype == np.float32
+
+
+@pytest.mark.parametrize("batch_size", [sizing.AUTO, 7, 64])
+def test_batches_that_do_not_fit_are_halved_and_no_view_is_lost(run, monkeypatch, capsys, batch_size):
+    passes = []
+    forward = Toy.forward
+
+    def small_memory(self, batch):
+        passes.append(len(batch))
+        if len(batch) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, batch)
+
+    monkeypatch.setattr(Toy, "forward", small_memory)
+    monkeypatch.setattr(sizing.BatchSize, "took", lambda self, n, seconds: None if self.settled else grow(self))
+    clips = {f"c{i}": FakeClip(i, seconds=1 + i % 5) for i in range(20)}
+    shard = run(clips, [(f"item {i}", f"c{i}", None, None) for i in range(20)], batch_size)
+    assert Toy.last.alive == 0, "a view went through the network twice, or not at all"
+    assert shard.items == [f"item {i}" for i in range(20)]
+    for i in range(20):
+        np.testing.assert_array_equal(shard.tokens(i)[0][:, 0], np.arange(1 + i % 5))
+    assert "did not fit" in capsys.readouterr().out
+    assert 0 < sum(n > 5 for n in passes) <= 2 * 4, "it did not learn from what failed, in one of the two shapes"
+
+
+def grow(size):
+    size.now *= 2
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no"), RuntimeError("DefaultCPUAllocator: can't allocate")])
+def test_a_view_that_does_not_fit_alone_stops_with_a_sentence(run, tmp_path, monkeypatch, error):
+    def full(self, batch):
+        raise error
+
+    monkeypatch.setattr(Toy, "forward", full)
+    with pytest.raises(
+        FeatureError, match=r"toy, item 'the item': a single view, \(\d,\) numbers .* or choose a smaller"
+    ):
+        run({"c": FakeClip(seconds=2)}, [("the item", "c", None, None)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_errors_of_the_network_name_extractor_and_items(run, monkeypatch):
+    def fail(self, batch):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(Toy, "forward", fail)
+    with pytest.raises(RuntimeError, match="no kernel") as raised:
+        run({"c": FakeClip(seconds=1)}, [("one", "c", None, None), ("two", "c", None, None)])
+    assert raised.value.__notes__ == ["This was in toy, items 'one', 'two'."]
+
+
+def test_what_waits_is_bounded_in_bytes(run, monkeypatch):
+    """Views of 0.8 and 1.6 MB in a job of 64 MB: 4 MB may wait for others of their shape, 4 MB be loaded ahead."""
+    load = Toy.load
+    monkeypatch.setattr(Toy, "load", lambda self, clip, view: load(self, clip, view).repeat_interleave(100_000))
+    clip = FakeClip()
+    clip.times = np.arange(25 * 100) / 25
+    run({"c": clip}, [("long", "c", None, None)], batch_size=1024, memory_mb=64)
+    assert Toy.last.alive == 0 and Toy.last.most_alive <= 4 * 5 + 2

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,21 +19,30 @@ from torch import Tensor
 import braid
 from braid import weights
 from braid.device import keep_freed_memory
-from braid.errors import BraidError
+from braid.errors import BraidError, FeatureError
 from braid.extractors.base import Extractor, Plan
-from braid.extractors.batches import ahead, batches
+from braid.extractors.batches import ahead, batches, meanwhile
 from braid.extractors.pooling import average, pool
 from braid.extractors.registry import REGISTRY
+from braid.extractors.sizing import AUTO, BatchSizes
 from braid.store.features import FeatureWriter
 
 
 def extract_features(
-    items: pl.DataFrame, source: Path, out: Path, settings: Mapping[str, Any], threads: int, device: str
+    items: pl.DataFrame,
+    source: Path,
+    out: Path,
+    settings: Mapping[str, Any],
+    threads: int,
+    device: str,
+    *,
+    batch_size: int = AUTO,
+    memory_mb: int = 8000,
 ) -> None:
     """Write the feature shard `out`.
 
-    While the network works on a batch, threads decode and preprocess what comes next; what waits is bounded by the
-    batch size, so memory does not grow with the shard or the length of a clip.
+    While the network works on a batch, threads decode and preprocess what comes next; what waits is bounded in bytes
+    by the job's memory, so it grows neither with the shard nor with the length of a clip.
 
     Parameters
     ----------
@@ -43,21 +53,26 @@ def extract_features(
         The completed entry of the config.
     threads : CPU threads to use
     device : `cpu` or `cuda`
+    batch_size : int
+        Views in one forward pass, fewer where they do not fit; `AUTO` finds it.
+    memory_mb : int
+        What the job may use of the computer's memory, in megabytes.
 
     Raises
     ------
     FeatureError
-        An extractor gave numbers that are not finite, or cannot use the shard; the item is named.
+        An extractor gave numbers that are not finite, cannot use the shard, or a single view does not fit into the
+        memory of the device; the item is named.
     """
     entry = REGISTRY[settings["type"]]
     torch.set_num_threads(threads)
-    if device == "cpu":
-        keep_freed_memory()
-    else:
-        torch.backends.cudnn.allow_tf32 = False  # float32 means float32, not the 10 bits of TF32
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32, not the 10 bits of TF32
     extractor: Extractor = entry.load()(settings)
     extractor.network.to(device)
+    keep_freed_memory()
     dtype = _dtype(settings["dtype"], device)
+    loaders = 1 if device == "cpu" else threads  # on the CPU the network needs the rest
+    sizes = BatchSizes(batch_size, memory_mb * 10**6, loaders)
     print(f"{settings['type']}: {len(items)} items, {dtype} on {device}, {threads} threads")
     with _open(entry.source, source) as shard:
         attrs = {
@@ -67,21 +82,27 @@ def extract_features(
             "weights": weights.digest(settings),
             "dtype": dtype,
             "device": device,
+            "batch_size": batch_size or "auto",
             "braid": braid.__version__,
             "torch": torch.__version__,
             "source": {key: value for key, value in shard.attrs.items() if key != "clips"},
         }
-        loaders = 1 if device == "cpu" else threads  # on the CPU the network needs the rest
+        network = _Network(extractor, settings["type"], dtype, device, sizes)
         with (
             FeatureWriter(out, attrs) as writer,
             ThreadPoolExecutor(loaders, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as stacker,
         ):
-            views = _Views(extractor, shard, items, pool, settings["batch_size"])
-            for keys, batch in views.batches():
-                for (item, number), token, logit in zip(keys, *_forward(extractor, batch, dtype, device), strict=True):
-                    item.tokens[number], item.logits[number] = token, logit
+            views = _Views(extractor, settings["type"], shard, items, pool, sizes)
+            for batch, tensor in meanwhile(stacker, map(network.stacked, views.batches())):
+                network.run(batch, tensor)
                 _write(writer, extractor, settings, views.complete())
             _write(writer, extractor, settings, views.complete())
+    print(sizes)
+
+
+PLANS_AHEAD = 2
+"""Items a thread whose views are known before they are loaded."""
 
 
 @dataclass
@@ -95,54 +116,117 @@ class _Item:
     logits: dict[int, np.ndarray | None] = field(default_factory=dict)
 
 
+class _View(NamedTuple):
+    item: _Item
+    number: int
+
+
 class _Views:
-    """The views of a shard's items as batches, planned and loaded by the threads of `pool` ahead of their use."""
+    """The views of a shard's items in groups of one shape, planned and loaded by threads ahead of their use."""
 
     def __init__(
-        self, extractor: Extractor, shard: Any, items: pl.DataFrame, pool: ThreadPoolExecutor, batch_size: int
+        self,
+        extractor: Extractor,
+        kind: str,
+        shard: Any,
+        items: pl.DataFrame,
+        pool: ThreadPoolExecutor,
+        sizes: BatchSizes,
     ) -> None:
         self.extractor = extractor
+        self.kind = kind
         self.shard = shard
         self.items = items
         self.pool = pool
-        self.batch_size = batch_size
+        self.sizes = sizes
         self._started: deque[_Item] = deque()
 
-    def batches(self) -> Iterator[tuple[list[tuple[_Item, int]], Tensor]]:
-        """Yield items with the number of one of their views, and the stacked tensors of these views."""
-        loaded = ahead(self.pool, self._load, self._planned(), 2 * self.batch_size)
-        return batches(loaded, self.batch_size)
+    def batches(self) -> Iterator[tuple[list[_View], list[Tensor]]]:
+        """Yield views that can share a forward pass, and what the network reads for each."""
+        loaded = ahead(self.pool, self._load, self._planned(), self.sizes.ahead)
+        return batches(loaded, lambda tensor: self.sizes.of(tensor).now, self.sizes.most_bytes)
 
     def complete(self) -> Iterator[_Item]:
         """Yield, in order, the items that have all their tokens and of which none before lacks some."""
         while self._started and len(self._started[0].tokens) == len(self._started[0].plan.views):
             yield self._started.popleft()
 
-    def _planned(self) -> Iterator[tuple[_Item, int]]:
+    def _planned(self) -> Iterator[_View]:
         rows = self.items.select("item", "clip", "start_seconds", "end_seconds").iter_rows(named=True)
-        for item in ahead(self.pool, self._plan, rows, self.batch_size):
+        for item in ahead(self.pool, self._plan, rows, PLANS_AHEAD * self.sizes.loaders):
             self._started.append(item)
-            yield from ((item, number) for number in range(len(item.plan.views)))
+            yield from (_View(item, number) for number in range(len(item.plan.views)))
 
     def _plan(self, row: dict[str, Any]) -> _Item:
-        with _naming(row["item"]):
+        with _naming(f"{self.kind}, item {row['item']!r}"):
             clip = self.shard[row["clip"]]
             return _Item(row["item"], clip, self.extractor.plan(clip, row["start_seconds"], row["end_seconds"]))
 
-    def _load(self, view: tuple[_Item, int]) -> tuple[tuple[_Item, int], Tensor]:
-        item, number = view
-        with _naming(item.name):
-            return view, self.extractor.load(item.clip, item.plan.views[number])
+    def _load(self, view: _View) -> tuple[_View, Tensor]:
+        with _naming(f"{self.kind}, item {view.item.name!r}"):
+            return view, self.extractor.load(view.item.clip, view.item.plan.views[view.number])
 
 
-def _forward(
-    extractor: Extractor, batch: Tensor, dtype: str, device: str
-) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
-    """Return the tokens and the logits, float32 or None, of each view of a batch."""
-    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
-        tokens, logits = extractor.forward(batch.to(device))
-    rows = list(tokens.float().cpu().numpy())
-    return rows, [None] * len(rows) if logits is None else list(logits.float().cpu().numpy())
+class _Network:
+    """The forward passes."""
+
+    def __init__(self, extractor: Extractor, kind: str, dtype: str, device: str, sizes: BatchSizes) -> None:
+        self.extractor = extractor
+        self.kind = kind
+        self.dtype = dtype
+        self.device = device
+        self.sizes = sizes
+
+    def stacked(self, group: tuple[list[_View], list[Tensor]]) -> tuple[list[_View], Tensor]:
+        """Return views and their batch, from where it gets to the device fastest."""
+        batch = torch.stack(group[1])
+        return group[0], batch if self.device == "cpu" else batch.pin_memory()
+
+    def run(self, views: list[_View], batch: Tensor) -> None:
+        """Give each item the tokens of its views, in several passes where one does not fit into memory."""
+        size = self.sizes.of(batch[0])
+        done = 0
+        while done < len(views):
+            part = views[done : done + size.now]
+            begin = time.perf_counter()
+            result = self._pass(part, batch[done : done + size.now])
+            if result is not None:
+                size.took(len(part), time.perf_counter() - begin)
+                for view, token, logit in zip(part, *result, strict=True):
+                    view.item.tokens[view.number], view.item.logits[view.number] = token, logit
+                done += len(part)
+            elif len(part) > 1:
+                size.did_not_fit(len(part))
+                print(f"{self.kind}: {len(part)} views did not fit into memory, from here on at most {size.now} do")
+            else:
+                raise FeatureError(
+                    f"{self.kind}, item {part[0].item.name!r}: a single view, {tuple(batch.shape[1:])} numbers in "
+                    f"{self.dtype}, does not fit into the memory of the device ({self.device}); use a device with "
+                    f"more memory, or choose a smaller network, shorter views or `dtype: bfloat16`"
+                )
+
+    def _pass(self, views: list[_View], batch: Tensor) -> tuple[list[np.ndarray], list[np.ndarray | None]] | None:
+        """Return the tokens and the logits, float32 or None, of each view; None if memory does not suffice."""
+        names = ", ".join(dict.fromkeys(repr(view.item.name) for view in views))
+        try:
+            with _naming(f"{self.kind}, item{'s' if ',' in names else ''} {names}"):
+                return self._forward(batch)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+        if self.device != "cpu":
+            torch.cuda.empty_cache()  # now that the error is gone, and with it what the pass had allocated
+        return None
+
+    def _forward(self, batch: Tensor) -> tuple[list[np.ndarray], list[np.ndarray | None]]:
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.dtype == "bfloat16"):
+            tokens, logits = self.extractor.forward(batch.to(self.device, non_blocking=True))
+        rows = list(tokens.float().cpu().numpy())
+        return rows, [None] * len(rows) if logits is None else list(logits.float().cpu().numpy())
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 def _write(writer: FeatureWriter, extractor: Extractor, settings: Mapping[str, Any], items: Iterable[_Item]) -> None:
@@ -153,15 +237,16 @@ def _write(writer: FeatureWriter, extractor: Extractor, settings: Mapping[str, A
             continue
         tokens = np.stack([item.tokens[number] for number in range(len(views))])
         logits = [row for number in range(len(views)) if (row := item.logits[number]) is not None]
-        writer.append(
-            item.name,
-            pool(tokens, settings["pooling"], extractor.normalised),
-            tokens=tokens,
-            times=np.array([(view.start_seconds, view.end_seconds) for view in views]),
-            scores=average(np.stack(logits), settings["scores"], extractor.several_classes) if logits else None,
-            status=status,
-            reason=reason,
-        )
+        with _naming(settings["type"]):  # the writer names the item
+            writer.append(
+                item.name,
+                pool(tokens, settings["pooling"], extractor.normalised),
+                tokens=tokens,
+                times=np.array([(view.start_seconds, view.end_seconds) for view in views]),
+                scores=average(np.stack(logits), settings["scores"], extractor.several_classes) if logits else None,
+                status=status,
+                reason=reason,
+            )
 
 
 def _dtype(chosen: str, device: str) -> str:
@@ -181,12 +266,12 @@ def _open(source: str, path: Path) -> Any:
 
 
 @contextmanager
-def _naming(item: str) -> Iterator[None]:
-    """Put the item's name into errors that are raised inside."""
+def _naming(where: str) -> Iterator[None]:
+    """Put the names of extractor and item into errors that are raised inside."""
     try:
         yield
     except BraidError as error:
-        raise type(error)(f"item {item!r}: {error}") from error
+        raise type(error)(f"{where}: {error}") from error
     except Exception as error:
-        error.add_note(f"while reading item {item!r}")
+        error.add_note(f"This was in {where}.")
         raise
