@@ -83,7 +83,7 @@ class Experiment:
         if self.weights == "pretrained":
             for extractor, licence in (("passt", "Apache-2.0"), ("clip", "CC-BY-NC-4.0")):
                 receipt = {"licence": licence, "non_commercial": "NC" in licence, "citation": "Somebody, 2026"}
-                write_text(results / "weights" / f"{extractor}.json", json.dumps(receipt))
+                write_text(results / "weights" / "extractors" / f"{extractor}.json", json.dumps(receipt))
         write_text(results / "decoded" / "problems.tsv", self.problems)
         write_text(results / "decoded" / "counts.json", '{"clips": 126, "bad": 0, "statuses": {}}')
         for shard, seconds in (("s0", 61.5), ("s1", 30.25)):

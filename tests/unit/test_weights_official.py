@@ -9,8 +9,7 @@ from publisher import publishing
 from braid import weights
 from braid.cli import main
 from braid.errors import WeightsError
-from braid.extractors.registry import REGISTRY
-from braid.weights import catalogue, clip, huggingface, openl3, passt, timm, torchvision, x3d
+from braid.weights import catalogue, choice, clip, huggingface, openl3, passt, timm, torchvision, x3d
 from braid.weights.record import Weights, is_non_commercial
 
 KINETICS = {
@@ -39,7 +38,14 @@ def test_video_networks_of_torchvision(name, digest):
 
 
 def test_flow_starts_from_the_rgb_weights():
-    assert torchvision.flow({"type": "flow_r2plus1d"}) == torchvision.video(named("r2plus1d_18"))
+    assert torchvision.r2plus1d({"type": "flow_r2plus1d"}) == torchvision.video(named("r2plus1d_18"))
+
+
+@pytest.mark.parametrize(("name", "digest"), [("raft_large", "ff5fadd5"), ("raft_small", "01064c6d")])
+def test_raft(name, digest):
+    assert torchvision.flow(named(name)).sha256 == digest
+    with pytest.raises(WeightsError, match="raft_large"):
+        torchvision.flow(named("r2plus1d_18"))
 
 
 def test_frame_networks_of_torchvision_have_their_default_weights():
@@ -163,7 +169,7 @@ def test_non_commercial_licences(licence):
 
 def test_everything_listed_leads_somewhere():
     known = list(catalogue.listed())
-    assert {name.partition("/")[0] for name in known} == {kind for kind, entry in REGISTRY.items() if entry.official}
+    assert {name.partition("/")[0] for name in known} == set(choice.OFFICIAL)
     for name in known:
         settings = catalogue.settings_of(name)
         assert catalogue.name_of(settings) == name

@@ -36,7 +36,7 @@ except BraidError as error:
 
 DECODED = f"{RESULTS}/decoded/{{shard}}.zarr.zip"
 FLOW = f"{RESULTS}/flow/{{method}}/{{shard}}.zarr.zip"
-RECEIPT = f"{RESULTS}/weights/{{extractor}}.json"
+RECEIPT = f"{RESULTS}/weights/{{section}}/{{entry}}.json"
 FEATURES = f"{RESULTS}/features/{{extractor}}/{{shard}}.h5"
 FOLD_FEATURES = f"{RESULTS}/features/{{extractor}}/fold{{fold}}/{{shard}}.h5"
 DESCRIPTORS = f"{RESULTS}/descriptors/{{extractor}}/{{shard}}.h5"
@@ -46,8 +46,13 @@ SCHEME = f"{RESULTS}/schemes/{{scheme}}/fold{{fold}}/seed{{seed}}"
 FITTED = [name for name, settings in CONFIG["extractors"].items() if EXTRACTORS[settings["type"]].fitted]
 """Extractors that learn from the training items of a fold, so that each fold has its own features."""
 
-PRETRAINED = [name for name, settings in CONFIG["extractors"].items() if weights.is_pretrained(settings)]
-"""Extractors with official weights, of which a receipt says what they are."""
+PRETRAINED = [
+    (section, name)
+    for section in ("flow", "extractors")
+    for name, settings in CONFIG[section].items()
+    if weights.is_pretrained(settings)
+]
+"""What has official weights, by section of the config and name; a receipt says what they are."""
 
 
 wildcard_constraints:
@@ -65,17 +70,26 @@ def feature_source(wildcards):
     return FLOW.format(method=method, shard=wildcards.shard) if method else DECODED.format(shard=wildcards.shard)
 
 
-def receipt(wildcards):
-    """Return the receipt of an extractor's official weights; random ones and a user's file have none."""
-    return RECEIPT.format(**wildcards) if wildcards.extractor in PRETRAINED else []
+def receipt(section, wildcard):
+    """Return a function of the wildcards: the receipt of official weights; random ones and a user's file have none."""
+
+    def path(wildcards):
+        name = getattr(wildcards, wildcard)
+        return RECEIPT.format(section=section, entry=name) if (section, name) in PRETRAINED else []
+
+    return path
 
 
-def weights_identity(wildcards):
-    """Return what tells random weights and a user's file apart; of official ones the receipt is an input instead."""
-    try:
-        return weights.identity(CONFIG["extractors"][wildcards.extractor])
-    except BraidError as error:
-        raise WorkflowError(str(error))
+def weights_identity(section, wildcard):
+    """Return a function of the wildcards: what tells weights apart; of official ones the receipt, an input, does it."""
+
+    def identity(wildcards):
+        try:
+            return weights.identity(CONFIG[section][getattr(wildcards, wildcard)])
+        except BraidError as error:
+            raise WorkflowError(str(error))
+
+    return identity
 
 
 def features_of(extractor, fold):

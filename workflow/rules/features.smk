@@ -2,7 +2,7 @@ rule extract_features:
     """Compute the features that one extractor gives for the items of one shard."""
     input:
         source=feature_source,
-        weights=receipt,
+        weights=receipt("extractors", "extractor"),
     output:
         FEATURES,
     log:
@@ -21,7 +21,7 @@ rule extract_features:
         rows=lambda wildcards: INDEX.items_digest(wildcards.shard),
         settings=setting("extractors", "extractor"),
         version=version("extractors", EXTRACTORS, "extractor"),
-        weights=weights_identity,
+        weights=weights_identity("extractors", "extractor"),
     message:
         "Extracting {wildcards.extractor} from shard {wildcards.shard}"
     script:

@@ -3,7 +3,7 @@ rule build_report:
     input:
         problems=rules.list_problems.output,
         counts=rules.check_problems.output,
-        weights=expand(RECEIPT, extractor=PRETRAINED),
+        weights=[RECEIPT.format(section=section, entry=name) for section, name in PRETRAINED],
         features=[path for name in CONFIG["extractors"] for path in features_of(name, FOLDS[0])],
         schemes=expand(
             rules.train_scheme.output,

@@ -1,15 +1,16 @@
 rule fetch_weights:
-    """Fetch and verify the official weights of one extractor, before any job of it starts; write what they are."""
+    """Fetch and verify official weights, before any job that needs them starts; write what they are."""
     output:
         RECEIPT,
     wildcard_constraints:
-        extractor=one_of(PRETRAINED),
+        section="flow|extractors",
+        entry="[A-Za-z0-9][A-Za-z0-9_-]*",
     priority: 100
     # Here and first: compute nodes may have no network, and a file that cannot be had is better known at once.
     localrule: True
     params:
-        settings=setting("extractors", "extractor"),
+        settings=lambda wildcards: CONFIG[wildcards.section][wildcards.entry],
     message:
-        "Fetching the weights of {wildcards.extractor}"
+        "Fetching the weights of {wildcards.entry}"
     script:
         "../scripts/fetch_weights.py"

@@ -1,4 +1,4 @@
-"""Fetch and verify the official weights of one extractor. What it says goes to the terminal: licence, progress, cure."""
+"""Fetch and verify official weights. What it says goes to the terminal: licence, progress, what to do."""
 
 import sys
 from pathlib import Path

@@ -30,12 +30,21 @@ class ExtractorEntry(Entry):
 
 REGISTRY: dict[str, ExtractorEntry] = {
     "passt": ExtractorEntry("braid.extractors.passt:Passt", 1, "audio", "braid.weights.passt:official"),
+    "openl3_audio": ExtractorEntry(
+        "braid.extractors.openl3_audio:OpenL3Audio", 1, "audio", "braid.weights.openl3:audio"
+    ),
+    "logmel": ExtractorEntry("braid.extractors.logmel:LogMelNetwork", 1, "audio", "braid.weights.timm:official"),
     "clip": ExtractorEntry("braid.extractors.clip:Clip", 1, "video", "braid.weights.clip:official"),
+    "timm": ExtractorEntry("braid.extractors.timm_frames:TimmFrames", 1, "video", "braid.weights.timm:official"),
+    "torchvision": ExtractorEntry(
+        "braid.extractors.torchvision_frames:TorchvisionFrames", 1, "video", "braid.weights.torchvision:frames"
+    ),
     "torchvision_video": ExtractorEntry(
         "braid.extractors.torchvision_video:TorchvisionVideo", 1, "video", "braid.weights.torchvision:video"
     ),
+    "x3d": ExtractorEntry("braid.extractors.x3d:X3d", 1, "video", "braid.weights.x3d:official"),
     "flow_r2plus1d": ExtractorEntry(
-        "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "braid.weights.torchvision:flow"
+        "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "braid.weights.torchvision:r2plus1d"
     ),
     "sift": ExtractorEntry("braid.words.sift:Sift", 1, "video", "", fitted=True),
 }

@@ -105,7 +105,7 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
         ],
         extractors=attributes,
         receipts={
-            name: _json(results / "weights" / f"{name}.json")
+            name: _json(results / "weights" / "extractors" / f"{name}.json")
             for name, settings in config["extractors"].items()
             if weights.is_pretrained(settings)
         },

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from braid.errors import WeightsError
-from braid.extractors.registry import REGISTRY
-from braid.weights import openl3, passt, torchvision, x3d
+from braid.weights import gmflow, openl3, passt, torchvision, x3d
+from braid.weights.choice import OFFICIAL
 
 OPENL3 = tuple(f"{sound}-{content}" for sound in openl3.INPUTS for content in openl3.CONTENTS)
 LISTED: dict[str, tuple[str, ...]] = {
@@ -32,15 +32,21 @@ LISTED: dict[str, tuple[str, ...]] = {
     "x3d": x3d.ARCHITECTURES,
     "transformers_video": ("MCG-NJU/videomae-base-finetuned-kinetics", "facebook/vjepa2-vitl-fpc64-256"),
     "flow_r2plus1d": ("r2plus1d_18",),
+    "raft": torchvision.RAFT,
+    "gmflow": tuple(f"{architecture}-{data}" for architecture, data in gmflow.URLS),
 }
 """Type → architectures."""
-KEYS = {"openl3_audio": ("input", "content"), "openl3_image": ("input", "content")}
+KEYS = {
+    "openl3_audio": ("input", "content"),
+    "openl3_image": ("input", "content"),
+    "gmflow": ("architecture", "trained_on"),
+}
 """Settings that tell the weights of a type apart, joined by a hyphen in a name, where it is not `architecture`."""
 
 
 def listed() -> Iterator[str]:
     """Yield the name of everything that is listed, of the types that there are."""
-    for kind in REGISTRY:
+    for kind in OFFICIAL:
         for architecture in LISTED.get(kind, ()):
             yield f"{kind}/{architecture}"
 
@@ -54,10 +60,10 @@ def settings_of(name: str) -> dict[str, Any]:
         It is no name of this form, or of a type that does not exist or has no network.
     """
     kind, _, rest = name.partition("/")
-    kinds = [each for each, entry in REGISTRY.items() if entry.official]
-    if kind not in kinds or not rest:
+    if kind not in OFFICIAL or not rest:
         raise WeightsError(
-            f"{name!r} must be <type>/<architecture> with a type of {', '.join(kinds)}; `braid weights list` shows some"
+            f"{name!r} must be <type>/<architecture> with a type of {', '.join(OFFICIAL)}; `braid weights list` shows "
+            f"what there is"
         )
     keys = KEYS.get(kind, ("architecture",))
     values = rest.split("-") if len(keys) > 1 else [rest]

@@ -1,4 +1,4 @@
-"""Which weights an extractor uses, by its settings: `pretrained`, `random`, a file, or none where it has no network."""
+"""Which weights an extractor or flow method uses, by its settings: `pretrained`, `random`, a file, or none at all."""
 
 from __future__ import annotations
 
@@ -9,36 +9,39 @@ from pkgutil import resolve_name
 from typing import Any
 
 from braid.errors import WeightsError
-from braid.extractors.registry import REGISTRY
+from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.files import write_text
+from braid.flow.registry import REGISTRY as FLOW_METHODS
 from braid.weights.folder import fetch, folder, sha256, verify
 from braid.weights.record import Weights
 
 RANDOM_SEED = 0
-"""Seed of `weights: random`, the same for every extractor and run."""
+"""Seed of `weights: random`, the same for every network and run."""
+OFFICIAL = {kind: entry.official for kind, entry in (EXTRACTORS | FLOW_METHODS).items() if entry.official}
+"""Function that gives the official weights, as ``module:function``, by the type of the extractor or flow method."""
 
 
 def is_pretrained(settings: Mapping[str, Any]) -> bool:
-    """Return whether an extractor uses official weights."""
+    """Return whether settings ask for official weights."""
     return settings.get("weights") == "pretrained"
 
 
 def official(settings: Mapping[str, Any]) -> Weights:
-    """Return the official weights of an extractor.
+    """Return the official weights that settings ask for.
 
     Raises
     ------
     WeightsError
         There are none for its architecture.
     """
-    target = REGISTRY[settings["type"]].official
+    target = OFFICIAL.get(settings["type"])
     if not target:
-        raise WeightsError(f"the extractor type {settings['type']} has no official weights")
+        raise WeightsError(f"the type {settings['type']} has no official weights")
     return resolve_name(target)(settings)
 
 
 def identity(settings: Mapping[str, Any]) -> str:
-    """Return what stands for the weights of an extractor in the key of its features, without reading a network.
+    """Return what stands for weights in the key of what they give, without reading a network.
 
     Random weights are named by their seed and a file of the user's by its SHA-256. `pretrained` stands for itself:
     the SHA-256 of official weights reaches the key by their receipt.
@@ -50,12 +53,12 @@ def identity(settings: Mapping[str, Any]) -> str:
 
 
 def digest(settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of the weights file of an extractor, `random:<seed>`, or `none`."""
+    """Return the SHA-256 of the weights file, `random:<seed>`, or `none`."""
     return sha256(find(settings)) if is_pretrained(settings) else identity(settings)
 
 
 def find(settings: Mapping[str, Any]) -> Path:
-    """Return the weights file of an extractor whose weights are not random; official ones are fetched if need be.
+    """Return the weights file where weights are not random; official ones are fetched if need be.
 
     Raises
     ------
@@ -67,7 +70,7 @@ def find(settings: Mapping[str, Any]) -> Path:
 
 
 def receipt(settings: Mapping[str, Any], out: Path) -> None:
-    """Fetch and verify the official weights of an extractor, and write what they are to `out` as JSON.
+    """Fetch and verify the official weights that settings ask for, and write what they are to `out` as JSON.
 
     Equal files give equal text: there is no time in it.
     """
@@ -97,7 +100,7 @@ def check_receipt(settings: Mapping[str, Any], path: Path) -> None:
     Raises
     ------
     WeightsError
-        Another file is in the folder now, or the extractor would use another one.
+        Another file is in the folder now, or another one would be used.
     """
     told = json.loads(path.read_text(encoding="utf-8"))
     fetched = fetch(official(settings))

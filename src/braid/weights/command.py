@@ -79,7 +79,9 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[tuple[str, Weights]]:
             raw = yaml.safe_load(arguments.config.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise WeightsError(f"{arguments.config} cannot be read: {error}") from error
-        asked += [settings for settings in configs.load(raw)["extractors"].values() if is_pretrained(settings)]
+        config = configs.load(raw)
+        entries = [*config["extractors"].values(), *config["flow"].values()]
+        asked += [settings for settings in entries if is_pretrained(settings)]
     elif not asked:
         asked = [catalogue.settings_of(name) for name in catalogue.listed()]
     seen = set()

@@ -9,6 +9,7 @@ from braid.errors import WeightsError
 from braid.weights.record import Weights, hash_in
 
 VIDEO = ("r2plus1d_18", "r3d_18", "mc3_18", "s3d", "mvit_v1_b", "mvit_v2_s", "swin3d_t", "swin3d_s", "swin3d_b")
+RAFT = ("raft_large", "raft_small")
 
 RESNETS = "Tran et al., A closer look at spatiotemporal convolutions for action recognition, CVPR 2018"
 SWIN = "Liu et al., Video Swin transformer, CVPR 2022"
@@ -22,6 +23,7 @@ CITATIONS = {
     "swin3d_t": SWIN,
     "swin3d_s": SWIN,
     "swin3d_b": SWIN,
+    **dict.fromkeys(RAFT, "Teed and Deng, RAFT: recurrent all-pairs field transforms for optical flow, ECCV 2020"),
 }
 TORCHVISION = "TorchVision maintainers and contributors, TorchVision: PyTorch's computer vision library, 2016"
 SWAG = "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"
@@ -35,9 +37,19 @@ def video(settings: Mapping[str, Any]) -> Weights:
     return _default(name)
 
 
-def flow(settings: Mapping[str, Any]) -> Weights:
+def r2plus1d(settings: Mapping[str, Any]) -> Weights:
     """Return the RGB weights that R(2+1)D-18 on flow starts from."""
     return _default("r2plus1d_18")
+
+
+def flow(settings: Mapping[str, Any]) -> Weights:
+    """Return the weights of RAFT by `architecture`: the ones that torchvision has as its default."""
+    name = settings["architecture"]
+    if name not in RAFT:
+        raise WeightsError(
+            f"torchvision has no weights of an optical flow network {name!r}; choose from {', '.join(RAFT)}"
+        )
+    return _default(name)
 
 
 def frames(settings: Mapping[str, Any]) -> Weights:
