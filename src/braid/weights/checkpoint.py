@@ -25,6 +25,8 @@ def load(path: Path) -> dict[str, Tensor]:
     """
     try:
         state = _read(path)
+    except WeightsError:
+        raise
     except Exception as error:  # what these readers raise on a broken file is not documented
         raise WeightsError(f"weights file {path} cannot be read: {error}") from error
     for key in NESTED_UNDER:
