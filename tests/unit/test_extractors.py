@@ -37,8 +37,8 @@ def test_every_extractor(kind, tmp_path, monkeypatch):
     monkeypatch.setattr(extract, "_open", lambda source, path: FakeShard(clips))
     chosen = settings(kind, **CHEAP.get(kind, {}))
     together, alone = tmp_path / "together.h5", tmp_path / "alone.h5"
-    extract.extract_features(rows, tmp_path, together, chosen, 1, "cpu")
-    extract.extract_features(rows[1:2], tmp_path, alone, {**chosen, "batch_size": 1}, 1, "cpu")
+    extract.extract_features(rows, tmp_path, together, chosen, 1, "cpu", batch_size=8)
+    extract.extract_features(rows[1:2], tmp_path, alone, chosen, 1, "cpu", batch_size=1)
     with FeatureShard(together) as shard:
         assert shard.items == rows["item"].to_list()
         assert shard.embedding.shape == (5, DIMENSION[kind])

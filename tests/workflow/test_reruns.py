@@ -123,6 +123,12 @@ def test_parameter_of_an_extractor(project):
     assert project.planned() == extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
 
 
+def test_batch_size_of_an_extractor(project):
+    for size in (2, "auto"):
+        edit(project, "extractors.flow3d.batch_size", size)
+        assert project.planned() == set()
+
+
 def test_version_of_an_extractor(project):
     raise_version(project, "extractors", "passt")
     assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], REPORT}

@@ -114,9 +114,17 @@ def extractor_settings(*keys):
     return lambda wildcards: {key: CONFIG["extractors"][wildcards.extractor][key] for key in keys}
 
 
-def setting(section, wildcard):
+def setting(section, wildcard, without=()):
     """Return a function of the wildcards: the settings under `section` that the wildcard names."""
-    return lambda wildcards: CONFIG[section][getattr(wildcards, wildcard)]
+    return lambda wildcards: {
+        key: value for key, value in CONFIG[section][getattr(wildcards, wildcard)].items() if key not in without
+    }
+
+
+def batch_size(wildcards):
+    """Return how many views an extractor takes at once, 0 for auto: a resource, since a change of it reruns nothing."""
+    wanted = CONFIG["extractors"][wildcards.extractor]["batch_size"]
+    return 0 if wanted == "auto" else wanted
 
 
 def version(section, registry, wildcard):

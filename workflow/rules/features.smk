@@ -16,10 +16,11 @@ rule extract_features:
         gpu=1,
         mem_mb=8000,
         runtime=240,
+        batch_size=batch_size,
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.items_digest(wildcards.shard),
-        settings=setting("extractors", "extractor"),
+        settings=setting("extractors", "extractor", without=["batch_size"]),
         version=version("extractors", EXTRACTORS, "extractor"),
         weights=weights_identity("extractors", "extractor"),
     message:

@@ -17,4 +17,6 @@ if __name__ == "__main__":
             settings=snakemake.params.settings,
             threads=snakemake.threads,
             device=device.pick(),
+            batch_size=snakemake.resources.batch_size,
+            memory_mb=snakemake.resources.mem_mb,
         )
