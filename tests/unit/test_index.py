@@ -141,6 +141,17 @@ def test_fold_digests_follow_labels_and_splits(tmp_path, change):
     assert before.items_digest("a") == after.items_digest("a")
 
 
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [({"label": "cat"}, True), ({"split": "val"}, False), ({"split": "", "label": ""}, False), ({"shard": "b"}, False)],
+)
+def test_train_digests_follow_who_is_in_train(tmp_path, change, same):
+    other = row("3", split="test")
+    before = update(tmp_path, [row("1"), row("2"), other])
+    after = update(tmp_path, [row("1"), {**row("2"), **change}, {**other, "split": "val"}])
+    assert (before.train_digest("1") == after.train_digest("1")) == same
+
+
 def settle(path):
     """Make `path` old enough that its modification time is trusted."""
     os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**10))

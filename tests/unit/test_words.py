@@ -10,6 +10,7 @@ from fake_clips import FakeClip, FakeShard, items
 from scipy.spatial.distance import cdist
 
 from braid.errors import FeatureError, StoreError
+from braid.extractors.registry import REGISTRY
 from braid.store.features import FeatureShard, gather
 from braid.words import describe
 from braid.words import descriptors as store
@@ -63,6 +64,11 @@ def fit(tmp_path, rows, paths, **changes):
 
 
 # Descriptors
+
+
+def test_the_registry_names_it_as_fitted():
+    assert REGISTRY["sift"].load() is Sift
+    assert [kind for kind, entry in REGISTRY.items() if entry.fitted] == ["sift"]
 
 
 def test_descriptors_are_those_of_opencv_on_the_grey_frame():
