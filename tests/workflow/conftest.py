@@ -26,7 +26,8 @@ CONFIG = {
     "flow": {"farneback": {"type": "farneback"}},
     "extractors": {
         "sound": {"type": "passt", "weights": "random", "architecture": "passt_s_p16_s16_128_ap468"} | PINNED,
-        "flow3d": {"type": "flow_r2plus1d", "weights": "random", "flow": "farneback", "clip_length": 4, "views": 1} | PINNED,
+        "flow3d": {"type": "flow_r2plus1d", "weights": "random", "flow": "farneback", "clip_length": 4, "views": 1}
+        | PINNED,
     },
     "schemes": {
         "sound": {"type": "single", "features": ["sound"]},

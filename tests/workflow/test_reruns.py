@@ -126,7 +126,7 @@ def test_parameter_of_an_extractor(project):
 def test_batch_size_of_an_extractor(project):
     for size in (2, "auto"):
         edit(project, "extractors.flow3d.batch_size", size)
-        assert project.planned() == set()
+        assert project.planned() == {REPORT}
 
 
 def test_version_of_an_extractor(project):
