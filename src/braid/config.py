@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import yaml
@@ -174,6 +175,12 @@ def _follow_references(config: dict[str, Any]) -> None:
     for name, entry in config["extractors"].items():
         if "flow" in entry:
             _exists(entry["flow"], "flow", config, f"extractors.{name}.flow")
+        package = types("extractors")[entry["type"]].get("x-package")
+        if package and find_spec(package) is None:
+            raise ConfigError(
+                f"config key extractors.{name}.type is {entry['type']!r}, which needs the package {package}, and that "
+                f"is not installed: install braid with its extra of that name, as in `pip install '.[{package}]'`."
+            )
         stored = config["decode"]["sample_rate"]
         heard = entry.get("sample_rate", types("extractors")[entry["type"]].get("x-sample-rate", 0))
         if stored < heard:

@@ -1,5 +1,7 @@
 """Every network of the registry, with one body; what is fitted to a fold has tests of its own."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from fake_clips import FakeClip, FakeShard, items, settings
@@ -11,25 +13,43 @@ from braid.store.features import FeatureShard
 
 CHEAP = {
     "passt": {"architecture": "passt_s_p16_s16_128_ap468"},
+    "openl3_audio": {"hop_seconds": 0.8},
     "clip": {"frames": 2},
+    "timm": {"architecture": "test_resnet", "frames": 2},
+    "torchvision": {"architecture": "squeezenet1_1", "frames": 2},
+    "openl3_image": {"frame_rate": 2},
     "torchvision_video": {"clip_length": 4, "views": 2},
+    "x3d": {"architecture": "xs", "crop": 129, "frame_rate": 8, "views": 2},
+    "transformers_video": {"architecture": str(Path(__file__).parent / "data" / "videomae"), "frame_rate": 8},
     "flow_r2plus1d": {"clip_length": 4, "views": 2, "flow": "farneback"},
 }
 """Settings that keep the test of an extractor short; what has none is tested with its defaults."""
 NETWORKS = [kind for kind, entry in REGISTRY.items() if not entry.fitted]
-DIMENSION = {"passt": 768, "clip": 512, "torchvision_video": 512, "flow_r2plus1d": 512}
+DIMENSION = {
+    "passt": 768,
+    "openl3_audio": 512,
+    "logmel": 1280,
+    "clip": 512,
+    "timm": 384,
+    "torchvision": 512,
+    "openl3_image": 512,
+    "torchvision_video": 512,
+    "x3d": 2048,
+    "transformers_video": 32,
+    "flow_r2plus1d": 512,
+}
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_every_extractor(kind, tmp_path, monkeypatch):
     clips = {
-        "long": FakeClip(1, seconds=2.2, start=0.5),
-        "short": FakeClip(2, seconds=0.16),
+        "long": FakeClip(1, seconds=2.2, start=0.5, sample_rate=48_000),
+        "short": FakeClip(2, seconds=0.16, sample_rate=48_000),
         "none": FakeClip(3, status="missing", reason="the file has no such stream"),
     }
     rows = items(
         ("whole", "long", None, None),
-        ("window", "long", 1.0, 1.9),
+        ("window", "long", 1.0, 2.1),
         ("beyond", "long", 90.0, 91.0),
         ("short", "short", None, None),
         ("absent", "none", None, None),
@@ -47,7 +67,7 @@ def test_every_extractor(kind, tmp_path, monkeypatch):
         assert [shard.status[i] for i in (0, 1, 2, 4)] == ["ok", "ok", "missing", "missing"]
         assert shard.reason[4] == "the file has no such stream"
         assert shard.attrs["weights"] == "random:0" and shard.attrs["version"] == REGISTRY[kind].version
-        for i, (start, end) in enumerate([(0.5, 2.7), (1.0, 1.9)]):
+        for i, (start, end) in enumerate([(0.5, 2.7), (1.0, 2.1)]):
             tokens, times = shard.tokens(i)
             assert len(tokens) == len(times) > 0
             assert (times[:, 0] >= start - 1e-9).all() and (times[:, 1] <= end + 1e-9).all()
@@ -70,7 +90,7 @@ def test_schemas_and_registry_name_the_same():
     assert set(config.types("extractors")) == set(REGISTRY)
 
 
-@pytest.mark.parametrize("kind", ["passt", "clip"])
+@pytest.mark.parametrize("kind", ["passt", "clip", "timm", "torchvision", "transformers_video"])
 def test_libraries_are_kept_quiet(kind, capfd):
     REGISTRY[kind].load()(settings(kind, **CHEAP[kind]))
     printed = capfd.readouterr()

@@ -39,10 +39,16 @@ REGISTRY: dict[str, ExtractorEntry] = {
     "torchvision": ExtractorEntry(
         "braid.extractors.torchvision_frames:TorchvisionFrames", 1, "video", "braid.weights.torchvision:frames"
     ),
+    "openl3_image": ExtractorEntry(
+        "braid.extractors.openl3_image:OpenL3Image", 1, "video", "braid.weights.openl3:image"
+    ),
     "torchvision_video": ExtractorEntry(
         "braid.extractors.torchvision_video:TorchvisionVideo", 1, "video", "braid.weights.torchvision:video"
     ),
     "x3d": ExtractorEntry("braid.extractors.x3d:X3d", 1, "video", "braid.weights.x3d:official"),
+    "transformers_video": ExtractorEntry(
+        "braid.extractors.transformers_video:TransformersVideo", 1, "video", "braid.weights.huggingface:video"
+    ),
     "flow_r2plus1d": ExtractorEntry(
         "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "braid.weights.torchvision:r2plus1d"
     ),
