@@ -217,11 +217,23 @@ def _hop(seconds: float) -> int:
     return hop
 
 
-def image_tensor(frames: np.ndarray | Tensor) -> Tensor:
-    """Return pictures as the image network was trained on them.
+def resized(x: Tensor) -> Tensor:
+    """Return pictures, uint8 [..., 3, H, W], at the size that the image network's crop is cut from.
 
     The shorter side becomes 256 pixels if it is longer and 224 if it is shorter, by antialiased bilinear interpolation
-    of 8-bit values; then the 224×224 in the middle are cut out.
+    of 8-bit values.
+    """
+    height, width = x.shape[-2:]
+    short = min(height, width)
+    side = min(max(short, SIDE), RESIZED_SIDE)
+    if side == short:
+        return x
+    size = [max(round(height * side / short), SIDE), max(round(width * side / short), SIDE)]
+    return pictures.resize(x, size, pictures.InterpolationMode.BILINEAR, antialias=True)
+
+
+def image_tensor(frames: np.ndarray | Tensor) -> Tensor:
+    """Return pictures as the image network was trained on them: `resized`, the 224×224 in the middle, in [-1, 1].
 
     Parameters
     ----------
@@ -231,12 +243,6 @@ def image_tensor(frames: np.ndarray | Tensor) -> Tensor:
     -------
     float32 [..., 3, 224, 224] in [-1, 1]
     """
-    x = torch.as_tensor(frames).movedim(-1, -3)
-    height, width = x.shape[-2:]
-    short = min(height, width)
-    side = min(max(short, SIDE), RESIZED_SIDE)
-    if side != short:
-        size = [max(round(height * side / short), SIDE), max(round(width * side / short), SIDE)]
-        x = pictures.resize(x, size, pictures.InterpolationMode.BILINEAR, antialias=True)
+    x = resized(torch.as_tensor(frames).movedim(-1, -3))
     top, left = x.shape[-2] // 2 - SIDE // 2, x.shape[-1] // 2 - SIDE // 2
     return x[..., top : top + SIDE, left : left + SIDE].float() / 127.5 - 1
