@@ -87,6 +87,9 @@ def test_the_receipt_is_what_features_are_known_by(pretrained):
     assert first["file"] == FILE and first["licence"] == "Apache-2.0"
     assert pretrained.planned("features") == set()
 
+    edit(pretrained, "extractors.sound.batch_size", 3)
+    assert pretrained.planned("features") == set()
+
     def fetch_again() -> None:
         receipt.unlink()
         assert ran(pretrained.snakemake(str(receipt.relative_to(pretrained.folder)))) == FETCHING

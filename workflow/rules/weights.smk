@@ -9,7 +9,9 @@ rule fetch_weights:
     # Here and first: compute nodes may have no network, and a file that cannot be had is better known at once.
     localrule: True
     params:
-        settings=lambda wildcards: CONFIG[wildcards.section][wildcards.entry],
+        settings=lambda wildcards: {
+            key: value for key, value in CONFIG[wildcards.section][wildcards.entry].items() if key != "batch_size"
+        },
     message:
         "Fetching the weights of {wildcards.entry}"
     script:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,23 @@ def _megabytes(weights: Weights) -> str:
 def _fetch(arguments: argparse.Namespace) -> None:
     if not arguments.names and not arguments.config:
         raise WeightsError("name what to fetch as <type>/<architecture>, or give --config FILE for all that it needs")
-    for name, weights in _chosen(arguments):
-        fetch(weights)
-        print(f"{name}  {folder() / weights.file}  {verify(weights)}")
+    _each(_chosen(arguments), fetch)
 
 
 def _verify(arguments: argparse.Namespace) -> None:
+    named = arguments.names or arguments.config
+    _each(((name, weights) for name, weights in _chosen(arguments) if named or is_here(weights)), verify)
+
+
+def _each(chosen: Iterable[tuple[str, Weights]], action: Callable[[Weights], Any]) -> None:
+    """Do `action` with everything that is chosen, and say in the end what went wrong."""
     wrong = []
-    for name, weights in _chosen(arguments):
-        if arguments.names or arguments.config or is_here(weights):
-            try:
-                print(f"{name}  {folder() / weights.file}  {verify(weights)}")
-            except WeightsError as error:
-                wrong.append(str(error))
+    for name, weights in chosen:
+        try:
+            action(weights)
+            print(f"{name}  {folder() / weights.file}  {verify(weights)}", flush=True)
+        except WeightsError as error:
+            wrong.append(str(error))
     if wrong:
         raise WeightsError("\n".join(wrong))
 
