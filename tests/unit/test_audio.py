@@ -1,13 +1,22 @@
 """The samples of an item at the rate of a network, and what becomes of awkward sound on the way through a shard."""
 
+from fractions import Fraction
+from pathlib import Path
+
+import av
 import numpy as np
+import polars as pl
 import pytest
 import torch
-from fake_clips import FakeClip
+from fake_clips import FakeClip, items, settings
 from torch import nn
 
+from braid import config
 from braid.errors import FeatureError
+from braid.extractors import extract
 from braid.extractors.audio import AudioExtractor, _resampler
+from braid.media.decode import decode_shard
+from braid.store.features import FeatureShard
 
 
 class Ear(AudioExtractor):
@@ -79,3 +88,69 @@ def test_a_shard_of_a_lower_rate_is_refused():
 def test_no_sound_has_its_reason(status):
     plan = Ear(48_000).plan(FakeClip(status=status, reason="why"), None, None)
     assert plan == ([], status, "why")
+
+
+def write_sound(path, samples, rate, layout):
+    """Write float32 [C, n] samples as WAV."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_f32le", rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T).reshape(1, -1), format="flt", layout=layout)
+        frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    """A decoded shard at 48 kHz, for networks of any rate."""
+    folder = tmp_path_factory.mktemp("awkward")
+    chord = {rate: tone(440, rate, 1.25).sound + 0.5 * tone(1234, rate, 1.25).sound for rate in (8_000, 48_000)}
+    noise = FakeClip(seconds=1.25, sample_rate=48_000).sound
+    six = 2 * np.stack([2 * chord[48_000], noise, -noise, chord[48_000], 2 * noise, -2 * noise])
+    files = {
+        "plain": (chord[48_000][None], 48_000, "mono"),
+        "8 kHz": (chord[8_000][None], 8_000, "mono"),
+        "6 channels": (six, 48_000, "5.1"),
+        "silence": (np.zeros((1, 60_000), np.float32), 48_000, "mono"),
+        "brief": (chord[48_000][None, :2400], 48_000, "mono"),
+        "one sample": (np.full((1, 1), 0.5, np.float32), 48_000, "mono"),
+    }
+    paths = [write_sound(folder / f"{i}.wav", *file) for i, file in enumerate(files.values())]
+    clips = pl.DataFrame(
+        {
+            "clip": [f"{i:016x}" for i in range(len(paths))],
+            "video": "",
+            "audio": paths,
+            "bytes": [Path(path).stat().st_size for path in paths],
+            "sha256": None,
+        }
+    )
+    decode = {key: rule["default"] for key, rule in config.schema("decode")["properties"].items()}
+    decode_shard(clips, folder / "shard.zarr.zip", decode | {"sample_rate": 48_000}, 1)
+    return folder / "shard.zarr.zip", dict(zip(files, clips["clip"], strict=True))
+
+
+CHEAP = {
+    "passt": {"architecture": "passt_s_p16_s16_128_ap468"},
+    "openl3_audio": {"hop_seconds": 0.5},
+    "logmel": {"architecture": "test_efficientnet.r160_in1k", "sample_rate": 44_100},
+}
+
+
+@pytest.mark.parametrize("kind", CHEAP)
+def test_awkward_sound_gives_a_right_answer_or_says_why(kind, shard, tmp_path):
+    path, clips = shard
+    rows = items(*((name, clip, None, None) for name, clip in clips.items()))
+    extract.extract_features(rows, path, tmp_path / "out.h5", settings(kind, **CHEAP[kind]), 1, "cpu")
+    with FeatureShard(tmp_path / "out.h5") as features:
+        rows = {name: features.embedding[i] for i, name in enumerate(features.items)}
+        status = dict(zip(features.items, features.status, strict=True))
+        assert np.isfinite(features.embedding).all()
+    assert [status[name] for name in ("plain", "8 kHz", "6 channels", "silence")] == ["ok"] * 4
+    assert status["brief"] == status["one sample"] == "short"
+    scale = np.abs(rows["plain"] - rows["silence"]).max()
+    assert scale > 1e-3
+    np.testing.assert_allclose(rows["6 channels"], rows["plain"], atol=0.01 * scale)  # their mean is the same sound
+    assert np.abs(rows["8 kHz"] - rows["plain"]).max() < 0.1 * scale  # lacks nothing that is in this sound
