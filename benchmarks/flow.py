@@ -48,7 +48,7 @@ def settings() -> dict:
 
 def storage(clips: list[DecodedClip]) -> dict:
     """Return GB stored for HMDB51 and the mean end-point error in decoded pixels, by scale and encoding."""
-    method = Farneback(settings(), os.cpu_count() or 1, "cpu")
+    method = Farneback(settings(), os.cpu_count() or 1, "cpu", 0)
     bound = settings()["bound"]
     sizes: dict[str, list[float]] = defaultdict(list)
     errors: dict[str, list[np.ndarray]] = defaultdict(list)
@@ -105,7 +105,7 @@ def speed(decoded: Path) -> dict:
                         cv2.calcOpticalFlowFarneback(first, second, np.empty(0), 0.5, 3, 15, 3, 5, 1.2, 0)
 
         def stage() -> None:
-            compute_flow(decoded, path, settings(), os.cpu_count() or 1, "cpu")
+            compute_flow(decoded, path, settings(), os.cpu_count() or 1, "cpu", 0)
 
         def reading() -> None:
             with FlowShard(path) as shard:

@@ -138,8 +138,8 @@ def measure(
     decoded: Path, folder: Path, entry: dict[str, Any], threads: int, where: str, n_pairs: int
 ) -> dict[str, Any]:
     """Return pairs a second of the loop, the stage and its parts."""
-    plain = REGISTRY[entry["type"]].load()(entry | {"dtype": "float32"}, threads, where)
-    method = REGISTRY[entry["type"]].load()(entry, threads, where)
+    plain = REGISTRY[entry["type"]].load()(entry | {"dtype": "float32"}, threads, where, 1)
+    method = REGISTRY[entry["type"]].load()(entry, threads, where, entry["batch_size"])
     with DecodedShard(decoded) as shard:
         clips = {name: shard[name].frames(slice(None)) for name in shard.clips}
         names = list(clips)
@@ -182,7 +182,12 @@ def measure(
         with FlopCounterMode(display=False) as counter:
             method.encode(blocks[0].frames[:1])
         flop -= counter.get_total_flops()  # a frame is encoded once
-    stage = seconds(lambda: compute_flow(decoded, folder / "flow.zarr.zip", entry, threads, where), where) / n_pairs
+    stage = (
+        seconds(
+            lambda: compute_flow(decoded, folder / "flow.zarr.zip", entry, threads, where, entry["batch_size"]), where
+        )
+        / n_pairs
+    )
     dtype = torch.bfloat16 if entry["dtype"] == "bfloat16" else torch.float32
     rate = matrix_rate(where, dtype)
     return {

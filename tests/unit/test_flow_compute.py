@@ -85,14 +85,14 @@ def write_decoded(path: Path, clips: dict[str, Clip]) -> Path:
 
 def run(clips: dict[str, Clip], folder: Path, threads: int = 2, **settings: Any) -> FlowShard:
     decoded = write_decoded(folder / "decoded.zarr.zip", clips)
-    compute_flow(decoded, folder / "flow.zarr.zip", FARNEBACK | settings, threads, "cpu")
+    compute_flow(decoded, folder / "flow.zarr.zip", FARNEBACK | settings, threads, "cpu", 4)
     return FlowShard(folder / "flow.zarr.zip")
 
 
 @pytest.mark.parametrize("make", [Farneback, Dis])
 @pytest.mark.parametrize("motion", [(3, 0), (-3, 0), (0, 3), (0, -3), (2, -1), (0, 0)])
 def test_a_shifted_picture_has_that_much_flow(motion: tuple[int, int], make: Any) -> None:
-    method = make(FARNEBACK | {"preset": "medium"}, 1, "cpu")
+    method = make(FARNEBACK | {"preset": "medium"}, 1, "cpu", 0)
     frames = method.encode(moving(*motion, n_frames=2))
     flow = method.match(frames[:1], frames[1:]).numpy()
     assert flow.shape == (1, 2, HEIGHT, WIDTH)
@@ -174,7 +174,7 @@ def test_a_shard_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 255
     decoded.write_bytes(content)
     with pytest.raises(StoreError, match=r"decoded\.zarr\.zip"):
-        compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu")
+        compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu", 0)
     assert list(tmp_path.iterdir()) == [decoded]
 
 
@@ -184,7 +184,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
         with pytest.raises(StoreError, match=r"flow\.zarr\.zip cannot be written"):
-            compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu")
+            compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu", 0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == [decoded]
@@ -222,7 +222,7 @@ def test_a_job_that_is_run_again_computes_what_was_not_finished(
 ) -> None:
     decoded = write_decoded(tmp_path / "decoded.zarr.zip", CLIPS)
     whole = tmp_path / "whole.zarr.zip"
-    compute_flow(decoded, whole, FARNEBACK, 1, "cpu")
+    compute_flow(decoded, whole, FARNEBACK, 1, "cpu", 0)
     out = tmp_path / "flow.zarr.zip"
     pairs: list[int] = []
     match = Farneback.match
@@ -235,10 +235,10 @@ def test_a_job_that_is_run_again_computes_what_was_not_finished(
 
     monkeypatch.setattr(Farneback, "match", counting)
     with pytest.raises(Lost):
-        compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+        compute_flow(decoded, out, FARNEBACK, 1, "cpu", 0)
     assert not out.exists()
     pairs[:] = [0] * 5  # it fails no more
-    compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+    compute_flow(decoded, out, FARNEBACK, 1, "cpu", 0)
     left = [len(CLIPS[name].pictures) - 1 for name in ("c", "d")]
     assert sum(pairs) in (sum(left), sum(left) + 10)  # "tall" may have been finished, or may not
     assert out.read_bytes() == whole.read_bytes()
@@ -253,7 +253,7 @@ def test_clips_finished_with_other_settings_or_other_frames_are_not_used(tmp_pat
         with pytest.raises(Lost), FlowWriter(out, "float16", 20, attrs, source.st_mtime_ns) as writer:
             writer.write("a", np.arange(2) / 25, "ok", "", [np.zeros((1, 2, HEIGHT, WIDTH), np.float32)])
             raise Lost
-        compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+        compute_flow(decoded, out, FARNEBACK, 1, "cpu", 0)
         assert flows(FlowShard(out))["a"].shape[0] == 2
 
 
@@ -265,7 +265,7 @@ def test_every_method(kind: str, tmp_path: Path) -> None:
     if REGISTRY[kind].official:
         settings["weights"] = "random"
     decoded = write_decoded(tmp_path / "decoded.zarr.zip", {"a": CLIPS["b"], "b": CLIPS["d"], "c": CLIPS["tall"]})
-    compute_flow(decoded, tmp_path / "flow.zarr.zip", settings, 1, "cpu")
+    compute_flow(decoded, tmp_path / "flow.zarr.zip", settings, 1, "cpu", 4)
     found = flows(FlowShard(tmp_path / "flow.zarr.zip"))
     shapes = [(1, 2, HEIGHT, WIDTH), (4, 2, HEIGHT, WIDTH), (10, 2, WIDTH, HEIGHT)]
     assert [flow.shape for flow in found.values()] == shapes

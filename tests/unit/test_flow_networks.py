@@ -33,7 +33,7 @@ def test_raft_agrees_with_torchvision(architecture: str, tmp_path: Path) -> None
     reference = get_model(architecture)
     file = save(reference, tmp_path / "raft.pth")
     reference.load_state_dict(torch.load(file, weights_only=True))
-    method = Raft(settings("raft", architecture=architecture, updates=3, weights=str(file)), 1, "cpu")
+    method = Raft(settings("raft", architecture=architecture, updates=3, weights=str(file)), 1, "cpu", 4)
     encoded = method.encode(FRAMES)
     flow = method.match(encoded[:2], encoded[1:])
     pictures = torch.from_numpy(FRAMES).permute(0, 3, 1, 2) / 127.5 - 1
@@ -45,7 +45,7 @@ def test_raft_agrees_with_torchvision(architecture: str, tmp_path: Path) -> None
 
 
 def test_small_frames_are_padded_to_what_raft_can_take() -> None:
-    method = Raft(settings("raft", architecture="raft_small", updates=1), 1, "cpu")
+    method = Raft(settings("raft", architecture="raft_small", updates=1), 1, "cpu", 4)
     encoded = method.encode(FRAMES[:2, :20, :30])
     assert encoded[0].features[0].shape[-2:] == (16, 16)
     assert method.match(encoded[:1], encoded[1:]).shape == (1, 2, 20, 30)
@@ -58,7 +58,7 @@ def test_parameters_of_gmflow(architecture: str, millions: float) -> None:
 
 @pytest.mark.parametrize("architecture", gmflow.ARCHITECTURES)
 def test_a_pair_has_the_same_flow_in_any_company(architecture: str) -> None:
-    method = GMFlowMethod(settings("gmflow", architecture=architecture), 1, "cpu")
+    method = GMFlowMethod(settings("gmflow", architecture=architecture), 1, "cpu", 4)
     encoded = method.encode(FRAMES)
     together = method.match(encoded[:2], encoded[1:])
     alone = torch.cat([method.match(method.encode(FRAMES[i : i + 1]), encoded[i + 1 : i + 2]) for i in (0, 1)])
@@ -109,7 +109,7 @@ def test_half_precision_keeps_matching_in_float32(monkeypatch: pytest.MonkeyPatc
         return found
 
     monkeypatch.setattr(gmflow, "_match", watched)
-    method = GMFlowMethod(settings("gmflow", dtype="bfloat16"), 1, "cpu")
+    method = GMFlowMethod(settings("gmflow", dtype="bfloat16"), 1, "cpu", 4)
     encoded = method.encode(FRAMES[:2, :64, :64])
     assert encoded[0].features[0].dtype == torch.bfloat16
     assert method.match(encoded[:1], encoded[1:]).dtype == torch.float32
@@ -121,6 +121,6 @@ def test_files_of_every_release_are_read(nesting: str, tmp_path: Path) -> None:
     """unimatch and GMFlow keep the parameters under `model`, ptlflow under `state_dict`."""
     network = GMFlow("gmflow")
     torch.save({nesting: torch.load(save(network, tmp_path / "plain.pth"), weights_only=True)}, tmp_path / "file.pth")
-    method = GMFlowMethod(settings("gmflow", weights=str(tmp_path / "file.pth")), 1, "cpu")
+    method = GMFlowMethod(settings("gmflow", weights=str(tmp_path / "file.pth")), 1, "cpu", 4)
     for name, value in method.network.state_dict().items():
         assert torch.equal(value, network.state_dict()[name])

@@ -16,4 +16,5 @@ if __name__ == "__main__":
             snakemake.params.settings,
             threads=snakemake.threads,
             device=device.pick() if snakemake.resources.gpu else "cpu",
+            batch_size=snakemake.resources.batch_size,
         )

@@ -32,7 +32,9 @@ class Block(NamedTuple):
     clips: list[str]
 
 
-def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: int, device: str) -> None:
+def compute_flow(
+    decoded: Path, out: Path, settings: dict[str, Any], threads: int, device: str, batch_size: int = 16
+) -> None:
     """Write the flow of every clip of a decoded shard.
 
     Pairs of several clips of one size share a pass. Frames are read a block ahead of the flow, and flow is computed a
@@ -46,10 +48,11 @@ def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: in
     out : Path
         Flow shard to write, whole or not at all.
     settings : dict
-        The config's entry of the flow method, complete.
+        The config's entry of the flow method, complete but for `batch_size`.
     threads : int
         CPU threads to use.
     device : `cpu` or `cuda`, for networks
+    batch_size : pairs in one pass of a network
 
     Raises
     ------
@@ -69,7 +72,7 @@ def compute_flow(decoded: Path, out: Path, settings: dict[str, Any], threads: in
             DecodedShard(decoded) as shard,
             FlowWriter(out, settings["encoding"], settings["bound"], attrs, [stat.st_size, stat.st_mtime_ns]) as writer,
         ):
-            _write_shard(writer, shard, entry.load()(settings, threads, device), settings["scale"])
+            _write_shard(writer, shard, entry.load()(settings, threads, device, batch_size), settings["scale"])
     except OSError as error:
         raise StoreError(
             f"{out} cannot be written: {error.strerror or error}. Free space or mend the disk, then run again."

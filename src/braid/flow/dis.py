@@ -30,7 +30,7 @@ class Dis(GreyMethod):
         `preset`: a name in `PRESETS`.
     """
 
-    def __init__(self, settings: Mapping[str, Any], threads: int, device: str) -> None:
+    def __init__(self, settings: Mapping[str, Any], threads: int, device: str, batch_size: int) -> None:
         super().__init__(threads)
         self.preset = PRESETS[settings["preset"]]
         self.own = threading.local()  # the object holds its pyramids, so that each thread needs one

@@ -23,7 +23,7 @@ class Farneback(GreyMethod):
         The config's entry: `pyramid_scale`, `levels`, `window`, `iterations`, `poly_n`, `poly_sigma`.
     """
 
-    def __init__(self, settings: Mapping[str, Any], threads: int, device: str) -> None:
+    def __init__(self, settings: Mapping[str, Any], threads: int, device: str, batch_size: int) -> None:
         super().__init__(threads)
         self.settings = settings
 

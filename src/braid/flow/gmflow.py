@@ -21,9 +21,9 @@ class GMFlowMethod(NetworkMethod):
         `architecture`, `weights` and what `NetworkMethod` reads.
     """
 
-    def __init__(self, settings: Mapping[str, Any], threads: int, device: str) -> None:
+    def __init__(self, settings: Mapping[str, Any], threads: int, device: str, batch_size: int) -> None:
         network = build(settings, lambda: GMFlow(settings["architecture"]))
-        super().__init__(settings, device, network, network.multiple, network.multiple)
+        super().__init__(settings, device, batch_size, network, network.multiple, network.multiple)
 
     def features(self, frames: Tensor) -> tuple[Tensor, ...]:
         return self.network.encode(frames)

@@ -29,20 +29,23 @@ class NetworkMethod(ABC):
     Parameters
     ----------
     settings : mapping
-        `batch_size`, pairs in one pass, and `dtype`.
+        `dtype`.
     device : `cpu` or `cuda`
+    batch_size : pairs in one pass
     network : Any
         The nn.Module, ready for inference.
     multiple, least : int
         Height and width reach the network as multiples of `multiple` and at least `least`.
     """
 
-    def __init__(self, settings: Mapping[str, Any], device: str, network: Any, multiple: int, least: int) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], device: str, batch_size: int, network: Any, multiple: int, least: int
+    ) -> None:
         if device == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # float32 means float32, not the 10 bits of TF32
         self.network = network.to(device)
         self.device = device
-        self.pairs: int = settings["batch_size"]
+        self.pairs = batch_size
         self.bfloat16 = settings["dtype"] == "bfloat16"
         self.multiple = multiple
         self.least = least

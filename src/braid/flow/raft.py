@@ -27,10 +27,10 @@ class Raft(NetworkMethod):
         `architecture`, `weights`, `updates` (refinements of the flow) and what `NetworkMethod` reads.
     """
 
-    def __init__(self, settings: Mapping[str, Any], threads: int, device: str) -> None:
+    def __init__(self, settings: Mapping[str, Any], threads: int, device: str, batch_size: int) -> None:
         self.updates: int = settings["updates"]
         network = build(settings, lambda: get_model(settings["architecture"]))
-        super().__init__(settings, device, network, CELL, LEAST)
+        super().__init__(settings, device, batch_size, network, CELL, LEAST)
 
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         pictures = frames / 127.5 - 1

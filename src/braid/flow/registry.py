@@ -1,7 +1,7 @@
 """The flow methods that a config can name; reading this imports no network.
 
-A method is a class ``Method(settings, threads, device)`` with two calls, so that a frame is prepared once although it
-is in two pairs, and the number of pairs that it wants at a time:
+A method is a class ``Method(settings, threads, device, batch_size)`` with two calls, so that a frame is prepared once
+although it is in two pairs, and the number of pairs that it wants at a time:
 
 - ``encode(frames)``: uint8 RGB [n, H, W, 3] to a list of `n` encoded frames of any type;
 - ``match(firsts, seconds)``: two lists of `n` encoded frames to a tensor, float32 [n, 2, H, W], the motion from first
