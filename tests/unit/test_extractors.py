@@ -30,7 +30,7 @@ DIMENSION = {
     "openl3_audio": 512,
     "logmel": 1280,
     "clip": 512,
-    "timm": 384,
+    "timm": 96,
     "torchvision": 512,
     "openl3_image": 512,
     "torchvision_video": 512,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from braid.errors import WeightsError
@@ -26,13 +27,27 @@ OPEN_CLIP = "Ilharco et al., OpenCLIP, 2021"
 
 
 def official(settings: Mapping[str, Any]) -> Weights:
-    """Return the weights of `architecture`, by `pretrained_tag`, or else the first tag that suits its activation.
+    """Return the weights of `architecture`, by `pretrained_tag`; with `classes` the files of its tokenizer too."""
+    weights = _network(settings)
+    return replace(weights, companions=tokenizer(settings["architecture"])) if settings.get("classes") else weights
 
-    Some weights were trained with QuickGELU and are wrong, not unusable, in a network with GELU: these two are never
-    mixed.
-    """
+
+def tokenizer(name: str) -> tuple[Weights, ...]:
+    """Return the files of an architecture's tokenizer, none where it is part of open_clip."""
+    import open_clip
+
+    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
+    repository = text.get("hf_tokenizer_name")
+    if not repository:
+        return ()
+    licence = huggingface.card(repository)
+    files = ("tokenizer.json", "tokenizer_config.json")
+    return tuple(huggingface.weights(repository, file, licence, OPEN_CLIP) for file in files)
+
+
+def _network(settings: Mapping[str, Any]) -> Weights:
     name = settings["architecture"]
-    tag = _tag(name, settings.get("pretrained_tag"))
+    tag = tag_of(name, settings.get("pretrained_tag"))
     from open_clip.pretrained import get_pretrained_cfg
 
     known = get_pretrained_cfg(name, tag)
@@ -56,8 +71,17 @@ def official(settings: Mapping[str, Any]) -> Weights:
     )
 
 
-def _tag(name: str, wanted: str | None) -> str:
-    """Return the tag to use for an architecture."""
+def tag_of(name: str, wanted: str | None) -> str:
+    """Return the tag to use for an architecture: the one that is wanted, or the first that suits its activation.
+
+    Some weights were trained with QuickGELU and are wrong, not unusable, in a network with GELU: these two are never
+    mixed.
+
+    Raises
+    ------
+    WeightsError
+        There are no weights of this tag, or none that suit.
+    """
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg
 

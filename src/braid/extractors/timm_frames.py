@@ -1,0 +1,67 @@
+"""Networks on single frames from timm (Wightman, 2019), by name, with the transform that timm gives for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import timm
+from timm.data.config import resolve_model_data_config
+from timm.data.imagenet_info import infer_imagenet_subset
+from timm.data.transforms_factory import create_transform
+from torch import Tensor, nn
+
+from braid.errors import ConfigError
+from braid.extractors.base import build
+from braid.extractors.frames import FrameExtractor
+
+
+class TimmFrames(FrameExtractor):
+    """Tokens are what the classifier reads, scores those of ImageNet where the network was trained for its classes.
+
+    The last layer of some networks (CLIP's image towers) is a projection and no classifier: they give no scores.
+
+    Parameters
+    ----------
+    settings : mapping
+        `architecture` (a name of timm, with or without the tag of its weights), `weights` and what `FrameExtractor`
+        reads.
+    """
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        super().__init__(settings)
+        self.architecture = settings["architecture"]
+        _check(self.architecture)
+        self.network = build(settings, self._make, self._adapt)
+        self.follow(create_transform(**resolve_model_data_config(self.network)))
+        self.has_classes = infer_imagenet_subset({"num_classes": self.network.num_classes}) is not None
+
+    def _make(self) -> nn.Module:
+        return timm.create_model(self.architecture)
+
+    def _adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a published state dict as timm itself would load it: it renames and reshapes some."""
+        given = dict(state)  # which timm changes
+        try:
+            return timm.create_model(
+                self.architecture, pretrained=True, pretrained_cfg_overlay={"state_dict": given}
+            ).state_dict()
+        except (KeyError, RuntimeError):
+            return state  # of which `build` will say what does not fit
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
+        features = self.network.forward_features(batch)
+        tokens = self.network.forward_head(features, pre_logits=True)
+        return tokens, self.network.forward_head(features) if self.has_classes else None
+
+
+def _check(name: str) -> None:
+    """Refuse a name that timm does not have, and name those near it."""
+    known = {*timm.list_models(), *timm.list_pretrained()}
+    if name not in known:
+        near = get_close_matches(name, sorted(known))
+        raise ConfigError(
+            f"timm has no network {name!r}; "
+            + (f"near it are {', '.join(near)}" if near else "`timm.list_models()` has all names")
+        )
