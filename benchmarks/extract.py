@@ -1,51 +1,79 @@
-"""Time each extractor on a decoded shard against its bare forward passes on tensors that are already in memory.
+"""Time each extractor against bare forward passes, and against the loop over files that it stands in for.
 
-    python benchmarks/extract.py [CLIPS.TSV] [ITEMS]
+    python benchmarks/extract.py [--manifest CLIPS.TSV] [--items 24] [--types x3d clip …] [--rounds 3]
 
-decodes the first shard of a manifest (the demo's, if none is given), computes its flow, runs every extractor on its
-first items (24) with the schema's defaults and random weights, prints seconds of wall and of processor time, and
-writes `benchmarks/results/extract.json`. Construction of the network, the bare forward passes and the shard run in
-turn, three times, and the best time of each counts. The ratio is the shard's time to that of construction and forward
-passes together, which no shard can do without.
+takes the first items of a manifest's first shard (the demo's, if none is given) and runs every network of the registry
+on them, with random weights, on a GPU where one can be used. In turn, several times, the best time of each counts:
+
+- `construction` of the network, and `bare`: its forward passes on batches that are already in memory;
+- `shard`: the job of the workflow, from a decoded shard to a feature shard. `ratio` is its time to that of
+  construction and bare passes together, which no job can do without;
+- `loop`: what is done without braid: one clip after another in float32, its file decoded with PyAV (flow computed),
+  then one forward pass a view. With the construction, it is compared with `braid`, which is decoding (flow) and shard,
+  and with `shared`, where decoding is divided by the number of networks, since it is done once for all.
+
+Seconds are of the wall, then of the processor. All of it is written to
+`benchmarks/results/extract.json`, or `extract_cuda.json`.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
+import numpy as np
+import polars as pl
 import torch
 
 from braid import config, device, index
+from braid.extractors.base import Extractor
 from braid.extractors.batches import batches
 from braid.extractors.extract import extract_features
 from braid.extractors.registry import REGISTRY
 from braid.files import write_text
 from braid.flow.compute import compute_flow
 from braid.media.decode import decode_shard
-from braid.store.decoded import DecodedShard
+from braid.store.decoded import DecodedShard, Stream
 from braid.store.flow import FlowShard
 
 ROOT = Path(__file__).parents[1]
-RESULT = Path(__file__).parent / "results" / "extract.json"
-ROUNDS = 3
+RESULTS = Path(__file__).parent / "results"
+CHOSEN: dict[str, dict[str, Any]] = {
+    "timm": {"architecture": "regnety_064.ra3_in1k"},
+    "torchvision_video": {"views": 1},
+    "x3d": {"architecture": "s", "views": 1},
+    "transformers_video": {"views": 1},
+    "flow_r2plus1d": {"views": 1, "flow": "farneback"},
+}
+"""Settings, by type, where they are not the schema's defaults."""
+BATCH = {"cpu": 8, "cuda": 64}
+"""Views in a bare forward pass."""
 
 
-def settings(manifest: Path) -> dict[str, Any]:
-    """Return a config with every extractor as its schema has it, on frames as small as the demo's."""
-    extractors = {name: {"type": name, "weights": "random"} for name in REGISTRY}
-    extractors["flow_r2plus1d"]["flow"] = "farneback"
+def load_config(manifest: Path, types: list[str], folder: Path) -> dict[str, Any]:
+    """Return a config with the networks of these types."""
+    extractors = {name: {"type": name, "weights": "random", **CHOSEN.get(name, {})} for name in types}
+    if "transformers_video" in types:  # the architecture of its default, without the files that describe it
+        from transformers import VideoMAEConfig, VideoMAEImageProcessor
+
+        VideoMAEConfig(architectures=["VideoMAEForVideoClassification"]).save_pretrained(folder)
+        VideoMAEImageProcessor().save_pretrained(folder)
+        extractors["transformers_video"]["architecture"] = str(folder)
     return config.load(
         {
             "name": "benchmark",
             "manifest": str(manifest),
-            "decode": {"short_side": 128},
+            "decode": {"sample_rate": 48000},
             "flow": {"farneback": {"type": "farneback"}},
             "extractors": extractors,
             "schemes": {"all": {"type": "early", "features": list(extractors)}},
@@ -53,64 +81,185 @@ def settings(manifest: Path) -> dict[str, Any]:
     )
 
 
-def seconds(run: Callable[[], Any]) -> dict[str, float]:
-    """Return the wall and the processor time, of all threads, that `run` takes."""
-    wall, processor = time.perf_counter(), time.process_time()
-    run()
-    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - processor}
+class File:
+    """A clip as it is read without a shard: all of it is decoded when it is asked for."""
+
+    def __init__(self, row: dict[str, Any], sample_rate: int) -> None:
+        self.paths: dict[str, str] = row
+        self.sample_rate = sample_rate
+        self.video = Stream("ok" if row["video"] else "missing", "")
+        self.audio = Stream("ok" if row["audio"] else "missing", "")
+        self.status, self.reason = self.video.status, self.video.reason
+
+    @cached_property
+    def _pictures(self) -> tuple[np.ndarray, np.ndarray]:
+        with av.open(self.paths["video"]) as container:
+            container.streams.video[0].thread_type = "AUTO"
+            frames = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+        return np.array([time for time, _ in frames]), np.stack([picture for _, picture in frames])
+
+    @cached_property
+    def _sound(self) -> np.ndarray:
+        resampler = av.AudioResampler("flt", "mono", self.sample_rate)
+        with av.open(self.paths["audio"]) as container:
+            parts = [part for frame in container.decode(audio=0) for part in resampler.resample(frame)]
+        return np.concatenate([part.to_ndarray()[0] for part in [*parts, *resampler.resample(None)]])
+
+    @cached_property
+    def _flow(self) -> np.ndarray:
+        cv2.setNumThreads(-1)  # as it comes
+        grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in self._pictures[1]]
+        flow = [
+            cv2.calcOpticalFlowFarneback(*pair, np.empty((*grey[0].shape, 2)), 0.5, 3, 15, 3, 5, 1.2, 0)
+            for pair in pairwise(grey)
+        ]
+        return np.stack(flow).transpose(0, 3, 1, 2)
+
+    audio_start_seconds = 0.0
+    times = property(lambda self: self._pictures[0])
+    n_samples = property(lambda self: len(self._sound))
+    n_pairs = property(lambda self: len(self._flow))
+
+    def frames(self, indices: np.ndarray) -> np.ndarray:
+        return self._pictures[1][indices]
+
+    def pairs(self, indices: np.ndarray) -> np.ndarray:
+        return self._flow[indices]
+
+    def waveform(self, start: int = 0, stop: int | None = None) -> np.ndarray:
+        return self._sound[start:stop]
 
 
-def measure(entry: dict[str, Any], items: Any, source: Path, out: Path, threads: int, where: str) -> dict[str, Any]:
-    """Return what constructing an extractor, its bare forward passes and a shard take."""
-    torch.set_num_threads(threads)
-    if where == "cpu":
+class Bench:
+    """The clips of a benchmark, decoded, and the ways that are compared on them."""
+
+    def __init__(self, items: pl.DataFrame, clips: pl.DataFrame, decoded: Path, flow: Path, threads: int) -> None:
+        self.items = items
+        self.rows = {row["clip"]: row for row in clips.iter_rows(named=True)}
+        self.shards = {"video": decoded, "audio": decoded, "flow": flow}
+        self.threads = threads
+        self.device = device.pick()
+
+    def measure(self, entry: dict[str, Any], out: Path, rounds: int) -> dict[str, Any]:
+        """Return the seconds of each way for one network."""
+        torch.set_num_threads(self.threads)
+        source = REGISTRY[entry["type"]].source
+        construct = REGISTRY[entry["type"]].load()
+        extractor: Extractor = construct(entry)
+        extractor.network.to(self.device)
         device.keep_freed_memory()
-    construct = REGISTRY[entry["type"]].load()
-    extractor = construct(entry)  # once before the clock runs: libraries are imported
-    extractor.network.to(where)
-    with (FlowShard if REGISTRY[entry["type"]].source == "flow" else DecodedShard)(source) as shard:
-        clips = [shard[clip] for clip in items["clip"]]
-        views = [(clip, view) for clip in clips for view in extractor.plan(clip, None, None).views]
-        tensors = [batch for _, batch in batches(((0, extractor.load(*view)) for view in views), entry["batch_size"])]
-    bf16 = where == "cuda"
+        tensors = list(self.tensors(extractor, source))
+        bf16 = self.device == "cuda" and entry["dtype"] == "auto"
 
-    def bare() -> None:
-        with torch.inference_mode(), torch.autocast(where, torch.bfloat16, enabled=bf16):
+        def bare() -> None:
             for tensor in tensors:
-                extractor.forward(tensor.to(where))[0].float().cpu()
+                self.forward(extractor, tensor, bf16)
 
-    def shard_of_items() -> None:
-        extract_features(items, source, out, entry, threads, where)
+        def loop() -> None:
+            for row in self.items.iter_rows(named=True):
+                clip = File(self.rows[row["clip"]], getattr(extractor, "sample_rate", 0))
+                for view in extractor.plan(clip, row["start_seconds"], row["end_seconds"]).views:
+                    self.forward(extractor, extractor.load(clip, view)[None], False)
 
-    ways = {"construction": lambda: construct(entry), "bare": bare, "shard": shard_of_items}
-    rounds = [{name: seconds(way) for name, way in ways.items()} for _ in range(ROUNDS)]
-    result: dict[str, Any] = {"items": len(items), "views": len(views)}
-    for clock in ("wall", "cpu"):
-        best = {name: min(taken[name][clock] for taken in rounds) for name in ways}
-        result[f"{clock}_seconds"] = {name: round(value, 2) for name, value in best.items()}
-        result[f"{clock}_ratio"] = round(best["shard"] / (best["construction"] + best["bare"]), 2)
-    return result
+        ways = {
+            "construction": lambda: construct(entry),
+            "bare": bare,
+            "shard": lambda: extract_features(
+                self.items, self.shards[source], out, entry, self.threads, self.device, memory_mb=8000
+            ),
+            "loop": loop,
+        }
+        return {"views": sum(map(len, tensors)), **best(ways, rounds)}
+
+    def tensors(self, extractor: Extractor, source: str) -> Iterator[torch.Tensor]:
+        """Yield batches of all views."""
+        with (FlowShard if source == "flow" else DecodedShard)(self.shards[source]) as shard:
+            views = (
+                (None, extractor.load(clip, view))
+                for name, start, end in self.items.select("clip", "start_seconds", "end_seconds").iter_rows()
+                for clip in [shard[name]]
+                for view in extractor.plan(clip, start, end).views
+            )
+            for _, group in batches(views, lambda _: BATCH[self.device], 2**32):
+                yield torch.stack(group)
+
+    def forward(self, extractor: Extractor, batch: torch.Tensor, bf16: bool) -> None:
+        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
+            extractor.forward(batch.to(self.device))[0].float().cpu()
+
+
+def best(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Any]:
+    """Return the least wall and processor seconds, of all threads, of each way; they take turns."""
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            wall, processor = time.perf_counter(), time.process_time()
+            way()
+            found[name].append((time.perf_counter() - wall, time.process_time() - processor))
+    return {name: [round(min(each), 3) for each in zip(*taken, strict=True)] for name, taken in found.items()}
+
+
+def compare(result: dict[str, Any], decode: float, flow: float, n_items: int, n_networks: int) -> dict[str, Any]:
+    """Return the measured seconds of a network with the figures that follow from them."""
+    (construction, _), (bare, _), (shard, _), (loop, _) = (
+        result[name] for name in ("construction", "bare", "shard", "loop")
+    )
+    loop += construction
+    braid, shared = decode + flow + shard, decode / n_networks + flow + shard
+    return result | {
+        "ratio": round(shard / (construction + bare), 2),
+        "clips_a_second": {
+            name: round(n_items / seconds, 2)
+            for name, seconds in {"shard": shard, "braid": braid, "shared": shared, "loop": loop}.items()
+        },
+        "loop_to_braid": round(loop / braid, 2),
+        "loop_to_shared": round(loop / shared, 2),
+    }
 
 
 def main() -> None:
-    """Measure the first shard of the manifest that the command line names."""
-    manifest = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "resources" / "demo" / "clips.tsv"
-    n_items = int(sys.argv[2]) if len(sys.argv) > 2 else 24
-    threads, where = os.cpu_count() or 1, device.pick()
-    chosen = settings(manifest)
-    with tempfile.TemporaryDirectory() as folder:
-        decoded, flow = Path(folder) / "decoded.zarr.zip", Path(folder) / "flow.zarr.zip"
-        listed = index.update(manifest, Path(folder) / "index")
-        items = listed.items(listed.shards[0]).head(n_items)
+    """Measure what the command line asks for."""
+    networks = [name for name, entry in REGISTRY.items() if not entry.fitted]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--manifest", type=Path, default=ROOT / "resources" / "demo" / "clips.tsv")
+    parser.add_argument("--items", type=int, default=24)
+    parser.add_argument("--types", nargs="+", choices=networks, default=networks)
+    parser.add_argument("--rounds", type=int, default=3)
+    asked = parser.parse_args()
+    threads = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        decoded, flow = folder / "decoded.zarr.zip", folder / "flow.zarr.zip"
+        chosen = load_config(asked.manifest, asked.types, folder / "model")
+        listed = index.update(asked.manifest, folder / "index")
+        items = listed.items(listed.shards[0]).head(asked.items)
         clips = listed.clips(listed.shards[0])
-        decode_shard(clips.filter(clips["clip"].is_in(items["clip"].to_list())), decoded, chosen["decode"], threads)
-        compute_flow(decoded, flow, chosen["flow"]["farneback"], threads)
-        result: dict[str, Any] = {"device": where, "threads": threads, "torch": torch.__version__}
-        for name, entry in chosen["extractors"].items():
-            source = flow if REGISTRY[name].source == "flow" else decoded
-            result[name] = measure(entry, items, source, Path(folder) / "out.h5", threads, where)
-            print(name, json.dumps(result[name]), flush=True)
-    write_text(RESULT, json.dumps(result, indent=1) + "\n")
+        clips = clips.filter(pl.col("clip").is_in(items["clip"].to_list()))
+        bench = Bench(items, clips, decoded, flow, threads)
+        before = {
+            "decode": lambda: decode_shard(clips, decoded, chosen["decode"], threads),
+            "flow": lambda: compute_flow(decoded, flow, chosen["flow"]["farneback"], threads, bench.device, 8),
+        }
+        stages = best(before, asked.rounds)
+        result: dict[str, Any] = {
+            "device": torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
+            "threads": threads,
+            "torch": torch.__version__,
+            "load_average": [os.getloadavg()],
+            "manifest": asked.manifest.name,
+            "items": len(items),
+            **stages,
+            "networks": {},
+        }
+        for kind, entry in chosen["extractors"].items():
+            measured = bench.measure(entry, folder / "out.h5", asked.rounds)
+            before_it = stages["flow"][0] if REGISTRY[kind].source == "flow" else 0.0
+            compared = compare(measured, stages["decode"][0], before_it, len(items), len(asked.types))
+            result["networks"][kind] = {"settings": CHOSEN.get(kind, {}), **compared}
+            result["load_average"].append(os.getloadavg())
+            print(kind, json.dumps(compared), flush=True)
+    name = "extract_cuda.json" if bench.device == "cuda" else "extract.json"
+    write_text(RESULTS / name, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":
