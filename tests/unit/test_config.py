@@ -111,6 +111,16 @@ def test_load_leaves_its_argument_alone():
             16000,
             "must be at least 32000 for extractors.sound (type passt), got 16000;",
         ),
+        (
+            "extractors.sound",
+            {"type": "openl3_audio"},
+            "config key decode.sample_rate must be at least 48000 for extractors.sound (type openl3_audio), got 32000;",
+        ),
+        (
+            "extractors.sound",
+            {"type": "logmel", "sample_rate": 44100},
+            "at least 44100 for extractors.sound",
+        ),
         ("decode.sample_rate", 44101, "config key decode.sample_rate: 44101 is not a multiple of 25."),
         ("max_bad_fraction", 1.5, "config key max_bad_fraction must be at most 1, got 1.5."),
         ("folds", "1", "config key folds: '1' is none of the forms that are allowed. The split columns to use"),

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from fake_clips import FakeClip, settings
+from keras_files import layers, write
 from reference_weights import save
 
 from braid.extractors.openl3_audio import OpenL3Audio
@@ -11,10 +12,17 @@ from braid.networks import openl3
 
 
 @pytest.fixture(scope="module")
-def default(tmp_path_factory):
-    """The extractor with a checkpoint of the network's own names."""
-    file = save(openl3.Audio(), tmp_path_factory.mktemp("weights") / "openl3.pt")
-    return OpenL3Audio(settings("openl3_audio", weights=str(file)))
+def pair(tmp_path_factory):
+    """The extractor with a file of the official layout, and the network that was written into it."""
+    folder, network = tmp_path_factory.mktemp("weights"), openl3.Audio().eval()
+    save(network, folder / "network.pt")
+    write(folder / "openl3.h5", layers(network))
+    return OpenL3Audio(settings("openl3_audio", weights=str(folder / "openl3.h5"))), network
+
+
+@pytest.fixture(scope="module")
+def default(pair):
+    return pair[0]
 
 
 def clip_of(seconds, start=0.0, sample_rate=48_000):
@@ -54,13 +62,13 @@ def test_a_window_of_a_clip_hears_only_that(default):
     assert {(view.start_seconds >= 2, view.end_seconds <= 3) for view in views} == {(True, True)}
 
 
-def test_tokens_are_those_of_the_network(default):
+def test_tokens_are_those_of_the_network(pair):
+    extractor, network = pair
     clip = clip_of(1.0)
-    batch = loaded(default, clip, default.plan(clip, None, None).views[:2])
     with torch.inference_mode():
-        tokens, logits = default.forward(batch)
-        torch.testing.assert_close(tokens, default.network(openl3.windows(clip.sound)[:2]))
-    assert tokens.shape == (2, 512) and logits is None
+        tokens, logits = extractor.forward(loaded(extractor, clip, extractor.plan(clip, None, None).views[:2]))
+        torch.testing.assert_close(tokens, network(openl3.windows(clip.sound)[:2]))
+    assert tokens.shape == (2, 512) and tokens.std() > 0 and logits is None
 
 
 @pytest.mark.parametrize(("input", "content", "size"), [("mel128", "music", 6144), ("linear", "env", 512)])
