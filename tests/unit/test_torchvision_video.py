@@ -13,7 +13,7 @@ from torchvision import models
 from braid import config
 from braid.errors import ConfigError
 from braid.extractors.base import View
-from braid.extractors.torchvision_video import CLIPS, TorchvisionVideo
+from braid.extractors.torchvision_video import NETWORKS, TorchvisionVideo
 
 DIMENSION = {
     "r2plus1d_18": 512,
@@ -76,12 +76,12 @@ def relative(ours, reference):
     return float((ours - reference).abs().max() / reference.abs().max())
 
 
-@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_clips_are_those_of_torchvisions_accuracy(name):
     """The documentation of its weights names both: `frame_rate=15`, `clips_per_video=5`, and `clip_len=16`."""
     stated = dict(re.findall(r"`(\w+)=([\d.]+)`", default(name).meta["_docs"]))
-    assert CLIPS[name] == (int(stated["clip_len"]), float(stated["frame_rate"]))
-    assert set(CLIPS) == set(config.types("extractors")["torchvision_video"]["properties"]["architecture"]["enum"])
+    assert NETWORKS[name][:2] == (int(stated["clip_len"]), float(stated["frame_rate"]))
+    assert set(NETWORKS) == set(config.types("extractors")["torchvision_video"]["properties"]["architecture"]["enum"])
 
 
 def test_pixels(extractor):
@@ -139,3 +139,17 @@ def test_the_classifier_goes_where_the_network_goes(extractor):
     """Else nothing runs on a GPU."""
     assert {"embedding", "classifier"} == {name for name, _ in extractor.network.named_children()}
     assert len(list(extractor.network["classifier"].parameters())) == 2
+
+
+@pytest.mark.parametrize("name", ["r3d_18", "s3d", "mvit_v2_s", "swin3d_t"])
+def test_a_file_may_have_classes_of_its_own(name, tmp_path):
+    """One network of each kind of classifier, with the 51 classes of HMDB51."""
+    file = save(models.get_model(name, num_classes=51), tmp_path / "hmdb51.pth")
+    extractor = TorchvisionVideo(settings("torchvision_video", architecture=name, weights=str(file)))
+    tokens = torch.randn(2, DIMENSION[name])
+    with torch.inference_mode():
+        logits = extractor.network["classifier"](tokens)
+    state = torch.load(file, weights_only=True)
+    weight, bias = (state[f"{NETWORKS[name].classifier}.{part}"] for part in ("weight", "bias"))
+    assert logits.shape == (2, 51)
+    torch.testing.assert_close(logits, tokens @ weight.flatten(1).T + bias, rtol=1e-4, atol=1e-4)

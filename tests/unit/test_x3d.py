@@ -119,3 +119,11 @@ def test_the_least_that_is_allowed_runs(architecture, crop, frames):
     with torch.inference_mode():
         tokens, _ = extractor.forward(torch.zeros(1, 3, frames, crop, crop))
     assert tokens.shape == (1, 2048)
+
+
+def test_a_file_may_have_classes_of_its_own(tmp_path):
+    file = save(X3D("xs", n_classes=51), tmp_path / "hmdb51.pth")
+    extractor = X3d(settings("x3d", architecture="xs", weights=str(file)))
+    with torch.inference_mode():
+        _, logits = extractor.forward(torch.randn(1, 3, 4, 129, 129))
+    assert logits.shape == (1, 51)

@@ -130,8 +130,9 @@ class Extractor(Planner):
 
 def build(
     settings: Mapping[str, Any],
-    make: Callable[[], nn.Module],
+    make: Callable[..., nn.Module],
     adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict,
+    classifier: str = "",
 ) -> Any:
     """Return the network that `make` constructs, with the weights that the settings ask for, ready for inference.
 
@@ -140,15 +141,19 @@ def build(
     settings : mapping with `type` and `weights`
     make : constructs the network; its random parameters come from `braid.weights.RANDOM_SEED`
     adapt : turns the state dict of an official file into one of the network
+    classifier : name of the layer of logits, whose number of outputs in a file is handed to `make` as `n_classes`, so
+        that a checkpoint may have classes of its own
     """
+    path = None if settings["weights"] == "random" else weights.find(settings)
+    state = adapt(weights.load(path)) if path else {}
+    bias = state.get(f"{classifier}.bias")
     with _seeded(weights.RANDOM_SEED):
-        network = make()
-    if settings["weights"] == "random":
-        print(f"{settings['type']}: random weights, seed {weights.RANDOM_SEED}; nothing was learnt from data")
-    else:
-        path = weights.find(settings)
-        weights.fill(network, adapt(weights.load(path)), path)
+        network = make() if bias is None else make(n_classes=len(bias))
+    if path:
+        weights.fill(network, state, path)
         print(f"{settings['type']}: weights of {path}")
+    else:
+        print(f"{settings['type']}: random weights, seed {weights.RANDOM_SEED}; nothing was learnt from data")
     return network.eval().requires_grad_(False)
 
 

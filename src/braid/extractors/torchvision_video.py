@@ -7,7 +7,7 @@ al., CVPR 2022), Video Swin (Liu et al., CVPR 2022).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,23 +18,38 @@ from braid.extractors.base import build
 from braid.extractors.crops import crop
 from braid.extractors.video import VideoExtractor
 
-RESNET, MVIT, SWIN = (16, 15.0), (16, 7.5), (32, 15.0)
-CLIPS: dict[str, tuple[int, float]] = {
+
+class Network(NamedTuple):
+    """What differs between the networks.
+
+    Attributes
+    ----------
+    clip_length, frame_rate : of the views that torchvision states the accuracy of its weights for
+    classifier : the layer of logits
+    """
+
+    clip_length: int
+    frame_rate: float
+    classifier: str
+
+
+RESNET, MVIT, SWIN = Network(16, 15.0, "fc"), Network(16, 7.5, "head.1"), Network(32, 15.0, "head")
+NETWORKS = {
     "r2plus1d_18": RESNET,
     "r3d_18": RESNET,
     "mc3_18": RESNET,
-    "s3d": (128, 15.0),
+    "s3d": Network(128, 15.0, "classifier.1"),
     "mvit_v1_b": MVIT,
     "mvit_v2_s": MVIT,
     "swin3d_t": SWIN,
     "swin3d_s": SWIN,
     "swin3d_b": SWIN,
 }
-"""Frames of a view and frames a second that torchvision states the accuracy of its weights for."""
+N_CLASSES = 400
 
 
 class TorchvisionVideo(VideoExtractor):
-    """Tokens are the numbers before the classifier, logits those of Kinetics-400.
+    """Tokens are the numbers before the classifier, logits those of Kinetics-400 or of the classes of a file.
 
     Parameters
     ----------
@@ -44,11 +59,17 @@ class TorchvisionVideo(VideoExtractor):
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         name = settings["architecture"]
-        super().__init__(settings, *CLIPS[name])
+        clip_length, frame_rate, layer = NETWORKS[name]
+        super().__init__(settings, clip_length, frame_rate)
         weights: Any = models.get_model_weights(name)
         self.preset: Any = weights.DEFAULT.transforms()
-        network = build(settings, lambda: models.get_model(name))
-        part, classifier = list(network.named_children())[-1]  # in each of these networks the classifier comes last
+
+        def make(n_classes: int = N_CLASSES) -> nn.Module:
+            return models.get_model(name, num_classes=n_classes)
+
+        network = build(settings, make, classifier=layer)
+        part = layer.partition(".")[0]
+        classifier = getattr(network, part)
         setattr(network, part, nn.Identity())
         if name == "s3d":  # its classifier is a convolution, of whose results the network takes the mean
             classifier = nn.Sequential(nn.Unflatten(1, (-1, 1, 1, 1)), classifier, nn.Flatten())

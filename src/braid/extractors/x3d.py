@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from braid.networks.x3d import ARCHITECTURES, FRAME_RATE, MEAN, STD, X3D
 
 
 class X3d(VideoExtractor):
-    """Tokens are the 2048 numbers before the classifier, logits those of Kinetics-400.
+    """Tokens are the 2048 numbers before the classifier, logits those of Kinetics-400 or of the classes of a file.
 
     Parameters
     ----------
@@ -31,7 +32,7 @@ class X3d(VideoExtractor):
         super().__init__(settings, architecture.clip_length, FRAME_RATE / architecture.stride)
         self.crop_side = settings["crop"] or architecture.test_crop
         self.short_side = settings["crop"] or architecture.test_side
-        network = build(settings, lambda: X3D(settings["architecture"]))
+        network = build(settings, partial(X3D, settings["architecture"]), classifier="blocks.5.proj")
         self.network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on a CPU
 
     def prepare(self, frames: Tensor, number: int) -> Tensor:
