@@ -87,8 +87,8 @@ class LogMelNetwork(AudioExtractor):
     settings : mapping
         What `LogMel` reads; `seconds`, `hop_seconds`; `architecture`, a name of timm; `weights`. The kernels of the
         first convolution of a network for RGB are summed, as timm does it: the network then sees the spectrogram in
-        all three channels. `classes`: those of a checkpoint that was trained on spectrograms, whose scores are then
-        given; None leaves the classifier out.
+        all three channels, and its classes, of pictures, are left out. A file of one channel is taken as it is, with
+        the scores of its classes.
     """
 
     short_rule = "the sound is repeated"
@@ -105,23 +105,22 @@ class LogMelNetwork(AudioExtractor):
             )
         self.architecture = settings["architecture"]
         _check(self.architecture)
-        self.n_classes = settings["classes"] or 0
+        self.known = get_pretrained_cfg(self.architecture) or PretrainedCfg()
         self.log_mel = LogMel(settings)
-        self.network = build(settings, self._make, self._adapt)
+        self.network = build(settings, self._make, self._adapt, classifier=str(self.known.classifier))
 
-    def _make(self) -> nn.Module:
-        return timm.create_model(self.architecture, in_chans=1, num_classes=self.n_classes)
+    def _make(self, n_classes: int = 0) -> nn.Module:
+        return timm.create_model(self.architecture, in_chans=1, num_classes=n_classes)
 
     def _adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a state dict as timm would load it: RGB kernels summed, some names changed, a spare classifier out."""
-        known = get_pretrained_cfg(self.architecture) or PretrainedCfg()
-        head, first = state.get(f"{known.classifier}.weight"), state.get(f"{known.first_conv}.weight")
-        n_classes = known.num_classes if head is None else len(head)
-        channels = known.input_size[0] if first is None else first.shape[1]
+        """Return a state dict as timm would load it, RGB kernels summed and some names changed."""
+        head, first = (state.get(f"{name}.weight") for name in (self.known.classifier, self.known.first_conv))
+        n_classes = self.known.num_classes if head is None else len(head)
+        n_channels = self.known.input_size[0] if first is None else first.shape[1]
         overlay = {
             "state_dict": dict(state),  # which timm changes
             "num_classes": n_classes,
-            "input_size": (channels, *known.input_size[1:]),
+            "input_size": (n_channels, *self.known.input_size[1:]),
         }
         try:
             network: Any = timm.create_model(
@@ -129,7 +128,7 @@ class LogMelNetwork(AudioExtractor):
             )
         except (KeyError, RuntimeError):
             return state  # of which `build` will say what does not fit
-        if not self.n_classes:
+        if n_channels != 1:
             network.reset_classifier(0)
         return network.state_dict()
 
@@ -149,4 +148,4 @@ class LogMelNetwork(AudioExtractor):
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         features = self.network.forward_features(batch)
         tokens = self.network.forward_head(features, pre_logits=True)
-        return tokens, self.network.forward_head(features) if self.n_classes else None
+        return tokens, self.network.forward_head(features) if self.network.num_classes else None
