@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from fake_clips import FakeClip, items, settings
+from fake_clips import FakeClip, FakeShard, items, settings
 from torch import nn
 
 from braid import config
@@ -154,3 +154,16 @@ def test_awkward_sound_gives_a_right_answer_or_says_why(kind, shard, tmp_path):
     assert scale > 1e-3
     np.testing.assert_allclose(rows["6 channels"], rows["plain"], atol=0.01 * scale)  # their mean is the same sound
     assert np.abs(rows["8 kHz"] - rows["plain"]).max() < 0.1 * scale  # lacks nothing that is in this sound
+
+
+@pytest.mark.parametrize("kind", CHEAP)
+@pytest.mark.parametrize("sample", [np.nan, np.inf])
+def test_sound_that_is_not_finite_stops_with_the_item(kind, sample, tmp_path, monkeypatch):
+    """Not one such sample is lost on the way, in a clamp or a maximum."""
+    clip = FakeClip(seconds=1.5, sample_rate=48_000)
+    clip.sound[30_000] = sample
+    monkeypatch.setattr(extract, "_open", lambda source, path: FakeShard({"c": clip}))
+    rows = items(("the item", "c", None, None))
+    with pytest.raises(FeatureError, match="'the item'"):
+        extract.extract_features(rows, tmp_path, tmp_path / "out.h5", settings(kind, **CHEAP[kind]), 1, "cpu")
+    assert list(tmp_path.iterdir()) == []

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fake_clips import FakeClip, FakeShard, items, settings
+from fake_clips import FakeClip, settings
 from hear21passt import base2level
 from hear21passt.models.passt import get_model
 from hear21passt.models.preprocess import AugmentMelSTFT
 from hear21passt.wrapper import PasstBasicWrapper
 from reference_weights import save, token
 
-from braid.errors import FeatureError
-from braid.extractors import extract
 from braid.extractors.audio import _resampler
 from braid.extractors.passt import VARIANTS, Passt, _mirrored
 
@@ -223,12 +221,3 @@ def test_a_shard_of_a_higher_rate_is_resampled(default):
     (view,) = extractor.plan(clip, 1.5, 2.5).views
     heard = _resampler(48_000, 32_000)(torch.from_numpy(clip.sound))[16_000:48_000]
     torch.testing.assert_close(extractor.load(clip, view)[0], extractor.spectrogram(heard), rtol=1e-4, atol=1e-4)
-
-
-def test_a_sound_that_is_not_finite_stops_with_the_item(default, tmp_path, monkeypatch):
-    clip = FakeClip(seconds=0.3)
-    clip.sound[100] = np.nan
-    monkeypatch.setattr(extract, "_open", lambda source, path: FakeShard({"c": clip}))
-    rows = items(("the item", "c", None, None))
-    with pytest.raises(FeatureError, match="'the item'"):
-        extract.extract_features(rows, tmp_path, tmp_path / "out.h5", settings("passt"), 1, "cpu")
