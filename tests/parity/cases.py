@@ -37,7 +37,9 @@ import torch
 from fake_clips import FakeClip, settings
 from torch import Tensor, nn
 
+from braid import config
 from braid.extractors.registry import REGISTRY
+from braid.flow.registry import REGISTRY as FLOW
 
 os.environ["KERAS_BACKEND"] = "torch"
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -230,22 +232,84 @@ def _sound(sample_rate: int, seconds: float, seed: int = 0) -> FakeClip:
     return clip
 
 
-@case("hear21passt", "passt_s_swa_p16_128_ap476", "passt_s_kd_p16_128_ap486", "passt_s_p16_s16_128_ap468")
-def passt(file: Path, architecture: str) -> Outputs:
-    """Logits and embedding of a scene, from the waveform on."""
+PASST = {
+    "passt_s_p16_s16_128_ap468": {"fstride": 16, "tstride": 16},
+    "passt_20sec": {"input_tdim": 2000},
+    "passt_30sec": {"input_tdim": 3000},
+}
+"""What hear21passt wants to know of an architecture besides its name."""
+
+
+def _passt(file: Path, architecture: str) -> Any:
+    """Return hear21passt's wrapper, whose weights are in `file`; the caller keeps away what it prints."""
     from hear21passt.models.passt import get_model
     from hear21passt.models.preprocess import AugmentMelSTFT
     from hear21passt.wrapper import PasstBasicWrapper
 
-    stride = 16 if architecture == "passt_s_p16_s16_128_ap468" else 10
+    network = get_model(architecture, pretrained=False, **PASST.get(architecture, {}))
+    mel = AugmentMelSTFT(sr=32_000, win_length=800, hopsize=320, fmin_aug_range=10, fmax_aug_range=2000)
+    checkpoint(network, file)
+    return PasstBasicWrapper(mel=mel, net=network, mode="all").eval()
+
+
+@case(
+    "hear21passt",
+    "passt_s_swa_p16_128_ap476",
+    "passt_s_kd_p16_128_ap486",
+    "passt_s_p16_s16_128_ap468",
+    "passt_l_kd_p16_128_ap47",
+    "passt_20sec",
+    "passt_30sec",
+)
+def passt(file: Path, architecture: str) -> Outputs:
+    """Logits and embedding of a scene, from the waveform on."""
+    clips = [_sound(32_000, 2.0, seed) for seed in (0, 1)]
     with contextlib.redirect_stdout(io.StringIO()):
-        network = get_model(architecture, pretrained=False, fstride=stride, tstride=stride)
-        mel = AugmentMelSTFT(sr=32_000, win_length=800, hopsize=320, fmin_aug_range=10, fmax_aug_range=2000)
-        checkpoint(network, file)
-        wrapper = PasstBasicWrapper(mel=mel, net=network, mode="all").eval()
-        clips = [_sound(32_000, 2.0, seed) for seed in (0, 1)]
-        theirs = wrapper.get_scene_embeddings(torch.from_numpy(np.stack([clip.sound for clip in clips])))
+        theirs = _passt(file, architecture).get_scene_embeddings(_waveforms(clips))
     return tokens(ours("passt", file, architecture=architecture, mode="all"), clips), theirs
+
+
+@case("hear21passt", "scene", "timestamps", "two_levels")
+def passt_windows(file: Path, kind: str) -> Outputs:
+    """The mean over the windows of a scene of more than 10 s, and the tokens of moments."""
+    from hear21passt.base2level import get_2lvl_timestamp_embeddings
+
+    architecture = "passt_s_p16_s16_128_ap468"
+    clips = [_sound(32_000, 10.3 if kind == "scene" else 0.45, seed) for seed in (0, 1)]
+    with contextlib.redirect_stdout(io.StringIO()):
+        wrapper = _passt(file, architecture)
+        reference = {
+            "scene": wrapper.get_scene_embeddings,
+            "timestamps": lambda sounds: wrapper.get_timestamp_embeddings(sounds)[0],
+            "two_levels": lambda sounds: get_2lvl_timestamp_embeddings(sounds, wrapper)[0],
+        }
+        theirs = reference[kind](_waveforms(clips))
+    extractor = ours("passt", file, architecture=architecture, mode="all", tokens=kind)
+    mine = []
+    for clip in clips:
+        views = extractor.plan(clip, None, None).views
+        mine.append(extractor.forward(torch.stack([extractor.load(clip, view) for view in views]))[0])
+    return torch.stack([each.mean(dim=0) if kind == "scene" else each for each in mine]), theirs
+
+
+def _waveforms(clips: list[FakeClip]) -> Tensor:
+    return torch.from_numpy(np.stack([clip.sound for clip in clips]))
+
+
+@case("timm", "regnety_064.ra3_in1k", "resnest50d.in1k", "tf_efficientnet_b1.ns_jft_in1k")
+def logmel(file: Path, architecture: str) -> Outputs:
+    """The network for RGB, on torchaudio's spectrogram in all three channels."""
+    import timm
+    from torchaudio.transforms import MelSpectrogram
+
+    network: Any = timm.create_model(architecture)
+    checkpoint(network, file)
+    clips = [_sound(48_000, 1.0, seed) for seed in (0, 1)]
+    values = (MelSpectrogram(48_000, n_fft=2048, hop_length=512, n_mels=128)(_waveforms(clips)) + 1e-6).log()
+    deviation, mean = torch.std_mean(values, dim=(1, 2), correction=0, keepdim=True)
+    pictures = ((values - mean) / deviation)[:, None].expand(2, 3, 128, 94)
+    theirs = network.forward_head(network.forward_features(pictures), pre_logits=True)
+    return tokens(ours("logmel", file, architecture=architecture), clips), theirs
 
 
 @case("open_clip_torch", "ViT-B-32-quickgelu", "RN101-quickgelu", "RN50x4-quickgelu")
@@ -261,6 +325,70 @@ def clip(file: Path, architecture: str) -> Outputs:
     images = torch.stack([preprocess(Image.fromarray(clip.pictures[12])) for clip in clips])
     theirs = network.encode_image(images, normalize=True)
     return tokens(ours("clip", file, architecture=architecture, frames=1), clips), theirs
+
+
+@case("open_clip_torch", "ViT-B-32-quickgelu", "RN101-quickgelu")
+def clip_classes(file: Path, architecture: str) -> Outputs:
+    """Zero-shot logits of classes, from the stored frame and the names of the classes on."""
+    import open_clip
+    from open_clip.zero_shot_classifier import build_zero_shot_classifier
+    from PIL import Image
+
+    names = ["metro station", "park", "tram"]
+    created: Any = open_clip.create_model_and_transforms(architecture, pretrained_text=False)
+    network, _, preprocess = created
+    checkpoint(network, file)
+    clips = [FakeClip(seed, seconds=1.0) for seed in (0, 1)]
+    images = torch.stack([preprocess(Image.fromarray(clip.pictures[12])) for clip in clips])
+    sentences = ["a photo of a {}.", "a photo of the {}."]
+    classes = build_zero_shot_classifier(network, open_clip.get_tokenizer(architecture), names, sentences)
+    theirs = network.logit_scale.exp() * network.encode_image(images, normalize=True) @ classes
+    extractor = ours("clip", file, architecture=architecture, classes=names, templates="sun397")
+    batch = torch.stack([extractor.load(clip, _only_view(extractor, clip)) for clip in clips])
+    return extractor.forward(batch)[1], theirs
+
+
+@case(
+    "timm",
+    "convnext_base.fb_in1k",
+    "hrnet_w18.ms_aug_in1k",
+    "regnety_064.ra3_in1k",
+    "resnest50d.in1k",
+    "tf_efficientnet_b1.ns_jft_in1k",
+    "vit_small_patch16_dinov3.lvd1689m",
+)
+def timm(file: Path, architecture: str) -> Outputs:
+    """The numbers before the classifier, of the frame in the middle, from the stored frame on."""
+    from PIL import Image
+    from timm import create_model
+    from timm.data.config import resolve_model_data_config
+    from timm.data.transforms_factory import create_transform
+
+    network: Any = create_model(architecture)
+    checkpoint(network, file)
+    preprocess: Any = create_transform(**resolve_model_data_config(network))
+    clips = [FakeClip(seed, seconds=1.0) for seed in (0, 1)]
+    images = torch.stack([preprocess(Image.fromarray(clip.pictures[12])) for clip in clips])
+    theirs = network.forward_head(network.forward_features(images), pre_logits=True)
+    return tokens(ours("timm", file, architecture=architecture), clips), theirs
+
+
+@case("torchvision", "convnext_base", "resnet152", "inception_v3")
+def torchvision(file: Path, architecture: str) -> Outputs:
+    """Logits of the frame in the middle, from the stored frame on."""
+    from PIL import Image
+    from torchvision import models
+
+    inception = {"transform_input": True, "init_weights": False} if architecture == "inception_v3" else {}
+    network = models.get_model(architecture, **inception)
+    checkpoint(network, file)
+    weights: Any = models.get_model_weights(architecture)
+    preprocess = weights.DEFAULT.transforms()
+    clips = [FakeClip(seed, seconds=1.0) for seed in (0, 1)]
+    images = torch.stack([preprocess(Image.fromarray(clip.pictures[12])) for clip in clips])
+    extractor = ours("torchvision", file, architecture=architecture)
+    batch = torch.stack([extractor.load(clip, _only_view(extractor, clip)) for clip in clips])
+    return extractor.forward(batch)[1], network(images)
 
 
 @case(
@@ -326,7 +454,53 @@ def transformers_video(file: Path, variant: str) -> Outputs:
 def _views(extractor: Any) -> tuple[list[Tensor], Tensor]:
     """Return the stored frames, uint8 [T, 3, H, W], of the only view of two clips, and what the extractor loads."""
     clips = [FakeClip(seed, seconds=2.0) for seed in (0, 1)]
+    clips[1].pictures //= 4
     views = [_only_view(extractor, clip) for clip in clips]
     stored = [clip.pictures[view.indices] for clip, view in zip(clips, views, strict=True)]
     batch = torch.stack([extractor.load(clip, view) for clip, view in zip(clips, views, strict=True)])
     return [torch.from_numpy(frames).permute(0, 3, 1, 2) for frames in stored], batch
+
+
+def _flow_method(kind: str, file: Path, architecture: str, **changes: Any) -> Any:
+    rules = {name: config.resolve(rule, "flow") for name, rule in config.types("flow")[kind]["properties"].items()}
+    defaults = {name: rule["default"] for name, rule in rules.items() if "default" in rule}
+    chosen = {"type": kind, **defaults, "architecture": architecture, "weights": str(file), **changes}
+    with contextlib.redirect_stdout(io.StringIO()):
+        return FLOW[kind].load()(chosen, 1, "cpu", 2)
+
+
+def _three_frames(height: int, width: int) -> np.ndarray:
+    """Return frames, uint8 [3, height, width, 3], of which the pairs move differently."""
+    coarse = np.random.default_rng(0).integers(0, 256, (height // 16 + 4, width // 16 + 4, 3), np.uint8)
+    scene = coarse.repeat(16, axis=0).repeat(16, axis=1)
+    return np.stack([scene[y : y + height, x : x + width] for y, x in ((8, 8), (11, 6), (9, 20))])
+
+
+@case("torchvision", "raft_large", "raft_small")
+def raft(file: Path, architecture: str) -> Outputs:
+    """Flow of two pairs of frames that need no padding, three updates."""
+    from torchvision.models import get_model
+
+    network = get_model(architecture)
+    checkpoint(network, file)
+    frames = _three_frames(128, 160)
+    method = _flow_method("raft", file, architecture, updates=3)
+    encoded = method.encode(frames)
+    pictures = torch.from_numpy(frames).permute(0, 3, 1, 2) / 127.5 - 1
+    theirs = network(pictures[:2], pictures[1:], num_flow_updates=3)[-1]
+    return method.match(encoded[:2], encoded[1:]), theirs
+
+
+@case("ptlflow", "gmflow", "gmflow_refine")
+def gmflow(file: Path, architecture: str) -> Outputs:
+    """Flow of two pairs of frames that the reference pads."""
+    from ptlflow.models import gmflow as reference  # pyright: ignore[reportMissingImports]
+
+    network = getattr(reference, architecture)()
+    checkpoint(network, file, under="state_dict")
+    frames = _three_frames(120, 154)
+    method = _flow_method("gmflow", file, architecture)
+    encoded = method.encode(frames)
+    bgr = torch.from_numpy(frames[..., ::-1].copy()).permute(0, 3, 1, 2) / 255
+    theirs = network({"images": torch.stack([bgr[:2], bgr[1:]], dim=1)})["flows"][:, 0]
+    return method.match(encoded[:2], encoded[1:]), theirs
