@@ -26,7 +26,7 @@ TESTED = {
     "deit_tiny_distilled_patch16_224.fb_in1k": (192, 1000),
     "vit_tiny_patch16_224.augreg_in21k": (192, 21843),
     "vit_small_patch16_dinov3.lvd1689m": (384, None),
-    "vit_base_patch32_clip_224.openai": (768, None),
+    "vit_xsmall_patch16_clip_224.tinyclip_yfcc15m": (256, None),
 }
 """Networks, numbers of a token, and classes of ImageNet where it was trained for them."""
 

@@ -132,7 +132,7 @@ def test_crops(resnet):
 
 
 def test_files_of_another_time_are_read(tmp_path):
-    """Old files lack the counters of batches, and those of DenseNet have dots that its names have lost."""
+    """Old files lack the counters of batches, and those of DenseNet have dots that the names of today lack."""
     network = models.densenet121()
     state = {
         re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value

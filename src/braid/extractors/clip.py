@@ -13,7 +13,6 @@ from typing import Any
 
 import open_clip
 import torch
-from open_clip.convert import convert_state_dict
 from open_clip.model import convert_to_custom_text_state_dict
 from open_clip.pretrained import get_pretrained_cfg
 from open_clip.tokenizer import HFTokenizer
@@ -61,23 +60,21 @@ class Clip(FrameExtractor):
 
     def _make(self) -> nn.Module:
         with _quiet():
-            self.network = open_clip.create_model(self.architecture, pretrained_text=False)
-        return self.network
+            return open_clip.create_model(self.architecture, pretrained_text=False)
 
     def _adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return a published state dict as open_clip itself would load it."""
-        if state.keys() & OPENAI_CONSTANTS and not _config(self.architecture).get("quick_gelu"):
+        config = _config(self.architecture)
+        if state.keys() & OPENAI_CONSTANTS and not config.get("quick_gelu"):
             raise WeightsError(
                 f"weights file {self.settings['weights']} is OpenAI's and was trained with QuickGELU, which "
                 f"{self.architecture!r} does not have; name the architecture '{self.architecture}-quickgelu'"
             )
         state = {name.removeprefix("module."): value for name, value in state.items() if name not in OPENAI_CONSTANTS}
-        state = convert_state_dict(self.network, state)
-        if not hasattr(self.network, "positional_embedding"):
+        if config.get("custom_text") or "hf_model_name" in config["text_cfg"]:
             state = convert_to_custom_text_state_dict(state)
-        wanted = self.network.state_dict()
-        for name in {"logit_scale", "logit_bias"} & state.keys() & wanted.keys():
-            state[name] = state[name].reshape(wanted[name].shape)  # one number, as a scalar or as a vector
+        for name in {"logit_scale", "logit_bias"} & state.keys():  # one number, as a scalar or as a vector
+            state[name] = state[name].reshape([1] if config.get("nonscalar_logit_scale") else [])
         return state
 
     def preprocessing(self) -> PreprocessCfg:
@@ -121,8 +118,16 @@ class Clip(FrameExtractor):
 
     def _encode(self, words: Tensor) -> Tensor:
         """Return the embeddings of the classes, [C, D], of unit length."""
+        network: Any = self.network
+        if isinstance(network, open_clip.CLIP) and network.attn_mask is not None and network.text_pool_type == "argmax":
+            # A token sees those before it only and the end is what is read, so nothing after the longest text matters.
+            longest = int(words.argmax(dim=-1).max()) + 1
+            words = words[..., :longest]
+            positions, mask = network.get_parameter("positional_embedding"), network.get_buffer("attn_mask")
+            network.positional_embedding = nn.Parameter(positions[:longest], requires_grad=False)
+            network.attn_mask = mask[:longest, :longest]
         parts = words.flatten(0, 1).split(TEXT_BATCH)
-        each = torch.cat([normalize(self.network.encode_text(part), dim=-1) for part in parts])
+        each = torch.cat([normalize(network.encode_text(part), dim=-1) for part in parts])
         return normalize(each.unflatten(0, words.shape[:2]).mean(dim=1), dim=-1)
 
 

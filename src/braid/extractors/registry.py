@@ -34,7 +34,7 @@ REGISTRY: dict[str, ExtractorEntry] = {
         "braid.extractors.openl3_audio:OpenL3Audio", 1, "audio", "braid.weights.openl3:audio"
     ),
     "logmel": ExtractorEntry("braid.extractors.logmel:LogMelNetwork", 1, "audio", "braid.weights.timm:official"),
-    "clip": ExtractorEntry("braid.extractors.clip:Clip", 1, "video", "braid.weights.clip:official"),
+    "clip": ExtractorEntry("braid.extractors.clip:Clip", 2, "video", "braid.weights.clip:official"),
     "timm": ExtractorEntry("braid.extractors.timm_frames:TimmFrames", 1, "video", "braid.weights.timm:official"),
     "torchvision": ExtractorEntry(
         "braid.extractors.torchvision_frames:TorchvisionFrames", 1, "video", "braid.weights.torchvision:frames"

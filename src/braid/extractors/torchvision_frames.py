@@ -41,7 +41,7 @@ class TorchvisionFrames(FrameExtractor):
                 f"torchvision has no image network {name!r}; "
                 + (f"near it are {', '.join(near)}" if near else f"choose from {', '.join(known)}")
             )
-        self.network = build(settings, lambda: models.get_model(name, **AS_PUBLISHED.get(name, {})), _as_it_is_now)
+        self.network = build(settings, lambda: models.get_model(name, **AS_PUBLISHED.get(name, {})), _as_named_now)
         weights: Any = models.get_model_weights(name)
         preset = weights.DEFAULT.transforms()
         self.resize = Resize(preset.resize_size, preset.interpolation)
@@ -57,13 +57,7 @@ class TorchvisionFrames(FrameExtractor):
         return tokens.mean(dim=(2, 3)) if tokens.ndim == 4 else tokens, logits
 
 
-def _as_it_is_now(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return an official state dict under the names of today.
-
-    The files of DenseNet have a dot more in the names of their layers, and old ones lack the counters of batches.
-    """
-    state = {
-        re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)", r"\1", name): value for name, value in state.items()
-    }
-    means = [name.removesuffix("running_mean") for name in state if name.endswith("running_mean")]
-    return {f"{name}num_batches_tracked": torch.tensor(0) for name in means} | state
+def _as_named_now(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return an official state dict under the names of today: the files of DenseNet have dots in those of layers."""
+    dotted = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(?=[12]\.)")
+    return {dotted.sub(r"\1", name): value for name, value in state.items()}

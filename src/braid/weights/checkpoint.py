@@ -72,12 +72,17 @@ def _is_torchscript(path: Path) -> bool:
 def fill(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     """Put `state`, read from `path`, into `network`; names and shapes must be exactly the network's.
 
+    Only the counters of batches may be missing: files of PyTorch before 0.4.1 have none, and nothing but training reads
+    them.
+
     Raises
     ------
     WeightsError
         A name is missing, unknown or of another shape.
     """
-    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    own = network.state_dict()
+    state = {name: value for name, value in own.items() if name.endswith(".num_batches_tracked")} | dict(state)
+    wanted = {name: tuple(value.shape) for name, value in own.items()}
     given = {name: tuple(value.shape) for name, value in state.items()}
     problems = [
         *(f"lacks {name}" for name in wanted.keys() - given.keys()),
