@@ -24,6 +24,8 @@ CHEAP = {
     "flow_r2plus1d": {"clip_length": 4, "views": 2, "flow": "farneback"},
 }
 """Settings that keep the test of an extractor short; what has none is tested with its defaults."""
+LEAST_COSINE = 0.999
+"""Between an embedding in bfloat16 and the same in float32; docs/extractors.md says so."""
 NETWORKS = [kind for kind, entry in REGISTRY.items() if not entry.fitted]
 DIMENSION = {
     "passt": 768,
@@ -56,9 +58,10 @@ def test_every_extractor(kind, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(extract, "_open", lambda source, path: FakeShard(clips))
     chosen = settings(kind, **CHEAP.get(kind, {}))
-    together, alone = tmp_path / "together.h5", tmp_path / "alone.h5"
+    together, alone, half = (tmp_path / f"{name}.h5" for name in ("together", "alone", "half"))
     extract.extract_features(rows, tmp_path, together, chosen, 1, "cpu", batch_size=8)
     extract.extract_features(rows[1:2], tmp_path, alone, chosen, 1, "cpu", batch_size=1)
+    extract.extract_features(rows[1:2], tmp_path, half, {**chosen, "dtype": "bfloat16"}, 1, "cpu", batch_size=1)
     with FeatureShard(together) as shard:
         assert shard.items == rows["item"].to_list()
         assert shard.embedding.shape == (5, DIMENSION[kind])
@@ -75,6 +78,9 @@ def test_every_extractor(kind, tmp_path, monkeypatch):
         assert not np.allclose(shard.embedding[0], shard.embedding[1], rtol=1e-3, atol=0)
         with FeatureShard(alone) as same:  # neither its batch nor a second construction of the network matters
             np.testing.assert_allclose(same.embedding[0], shard.embedding[1], rtol=1e-4, atol=1e-5)
+        with FeatureShard(half) as rounded:
+            x, y = rounded.embedding[0], shard.embedding[1]
+            assert x @ y / np.linalg.norm(x) / np.linalg.norm(y) >= LEAST_COSINE and not np.array_equal(x, y)
 
 
 @pytest.mark.parametrize("kind", REGISTRY)
