@@ -10,7 +10,9 @@ on them, with random weights, on a GPU where one can be used. In turn, several t
   construction and bare passes together, which no job can do without;
 - `loop`: what is done without braid: one clip after another in float32, its file decoded with PyAV (flow computed),
   then one forward pass a view. With the construction, it is compared with `braid`, which is decoding (flow) and shard,
-  and with `shared`, where decoding is divided by the number of networks, since it is done once for all.
+  and with `shared`, where decoding is divided by the number of networks, since it is done once for all;
+- `passes`: one bare forward pass of a few views in float32 and bfloat16, parameters contiguous and channels last, and
+  the least cosine between the tokens in the two precisions.
 
 Seconds are of the wall, then of the processor. All of it is written to
 `benchmarks/results/extract.json`, or `extract_cuda.json`.
@@ -24,7 +26,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,8 @@ CHOSEN: dict[str, dict[str, Any]] = {
 """Settings, by type, where they are not the schema's defaults."""
 BATCH = {"cpu": 8, "cuda": 64}
 """Views in a bare forward pass."""
+FEW = 4
+"""Views in a pass of `passes`."""
 
 
 def load_config(manifest: Path, types: list[str], folder: Path) -> dict[str, Any]:
@@ -169,7 +173,25 @@ class Bench:
             ),
             "loop": loop,
         }
-        return {"views": sum(map(len, tensors)), **best(ways, rounds)}
+        measured = {"views": sum(map(len, tensors)), **best(ways, rounds)}
+        return {**measured, "passes": self.passes(extractor, tensors[0][:FEW], rounds)}
+
+    def passes(self, extractor: Extractor, few: torch.Tensor, rounds: int) -> dict[str, Any]:
+        """Return the seconds of a pass in each precision and memory layout, and how near the precisions are."""
+        few = few.to(self.device)
+        last = torch.channels_last_3d if few.dim() == 5 else torch.channels_last
+        layouts = {"contiguous": torch.contiguous_format, "channels_last": last}
+        tokens = {bf16: self.forward(extractor, few, bf16) for bf16 in (False, True)}
+        found: dict[str, Any] = {"views": len(few)}
+        for layout, memory_format in layouts.items():
+            extractor.network.to(memory_format=memory_format)
+            ways = {
+                f"{layout}_{dtype}": partial(self.forward, extractor, few, dtype == "bfloat16")
+                for dtype in ("float32", "bfloat16")
+            }
+            best(ways, 1)  # the first pass makes what the others find
+            found |= best(ways, 3 * rounds)
+        return found | {"cosine": round(torch.cosine_similarity(tokens[False], tokens[True]).min().item(), 6)}
 
     def tensors(self, extractor: Extractor, source: str) -> Iterator[torch.Tensor]:
         """Yield batches of all views."""
@@ -183,9 +205,9 @@ class Bench:
             for _, group in batches(views, lambda _: BATCH[self.device], 2**32):
                 yield torch.stack(group)
 
-    def forward(self, extractor: Extractor, batch: torch.Tensor, bf16: bool) -> None:
+    def forward(self, extractor: Extractor, batch: torch.Tensor, bf16: bool) -> torch.Tensor:
         with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=bf16):
-            extractor.forward(batch.to(self.device))[0].float().cpu()
+            return extractor.forward(batch.to(self.device))[0].float().cpu()
 
 
 def best(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Any]:
