@@ -66,3 +66,27 @@ def test_nothing_moves_after_the_end_of_the_last_block():
     _, last = blocks.views(clip, 0.0, 0.6)
     assert last.indices.tolist() == [7, 8, 10, 12, 13, -1, -1, -1]
     assert blocks.load(clip, last).abs().amax(dim=(0, 2, 3)).gt(0).tolist() == [True] * 5 + [False] * 3
+
+
+def test_two_frames_are_one_pair_held(extractor):
+    plan = extractor.plan(FakeClip(seconds=0.08), None, None)
+    assert plan.status == "short" and "its last pair of frames is held" in plan.reason
+    (view,) = plan.views
+    assert view.indices.tolist() == [0] * 16
+
+
+def test_flow_of_one_pixel_grows_with_the_picture(extractor):
+    """A 25th of a pixel in a picture of one is 171/25 right and 128/25 down of the network's grid, everywhere."""
+    clip = FakeClip(seconds=1)
+    clip.flow = np.full((24, 2, 1, 1), 0.04, dtype=np.float32)
+    tensor = extractor.load(clip, View(0, 1, np.arange(16)))
+    torch.testing.assert_close(tensor[0], torch.full((16, 112, 112), 0.04 * 171 / 10))
+    torch.testing.assert_close(tensor[1], torch.full((16, 112, 112), 0.04 * 128 / 10))
+
+
+def test_ten_by_three_views_lie_where_those_of_frames_do():
+    flow = FlowR2Plus1d(settings("flow_r2plus1d", flow="farneback", views=10, crops=3, placement="slowfast"))
+    views = flow.views(FakeClip(seconds=3), 0.0, 3.0)
+    room = 3 - 16 / 15
+    np.testing.assert_allclose([view.start_seconds for view in views], np.repeat(room * np.arange(10) / 10, 3))
+    assert [view.crop for view in views] == [0, 1, 2] * 10
