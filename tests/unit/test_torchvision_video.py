@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from fake_clips import FakeClip, settings
+from pictures import pictures
 from reference_weights import save
 from torchvision import models
 
@@ -74,6 +75,17 @@ def test_agrees_with_torchvision(name, tmp_path):
 
 def relative(ours, reference):
     return float((ours - reference).abs().max() / reference.abs().max())
+
+
+@pytest.mark.parametrize("name", ["mc3_18", "s3d", "mvit_v2_s", "swin3d_t"])
+def test_pixels_of_photographs_are_those_of_torchvision(name):
+    """One network of each transform."""
+    extractor = TorchvisionVideo(settings("torchvision_video", architecture=name))
+    clip = FakeClip(seconds=1)
+    for picture in pictures().values():
+        clip.pictures = np.stack([picture, picture[::-1]])
+        expected = default(name).transforms()(torch.from_numpy(clip.pictures).permute(0, 3, 1, 2))
+        torch.testing.assert_close(extractor.load(clip, View(0, 1, np.arange(2))), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -153,3 +165,16 @@ def test_a_file_may_have_classes_of_its_own(name, tmp_path):
     weight, bias = (state[f"{NETWORKS[name].classifier}.{part}"] for part in ("weight", "bias"))
     assert logits.shape == (2, 51)
     torch.testing.assert_close(logits, tokens @ weight.flatten(1).T + bias, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["r2plus1d_18", "s3d", "swin3d_t"])
+def test_bfloat16_stays_within_two_percent(name):
+    length = FEW_FRAMES.get(name, 4)
+    extractor = TorchvisionVideo(settings("torchvision_video", architecture=name, clip_length=length))
+    side = 224 if name == "s3d" else 64
+    batch = torch.randn(2, 3, length, side, side)
+    with torch.inference_mode():
+        exact, _ = extractor.forward(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded, _ = extractor.forward(batch)
+    assert 0 < (rounded.float() - exact).abs().max() < 0.02 * exact.abs().max()

@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from fake_clips import FakeClip, settings
+from pictures import pictures
 from safetensors.torch import load_file, save_file
 
 from braid import config
@@ -117,15 +118,18 @@ def test_pixels_of_videomae_are_those_of_its_image_processor(tmp_path):
     torch.testing.assert_close(ours.transpose(0, 1), pixels[0], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 1), (36, 41), (100, 37)])
-def test_odd_pictures(height, width, tmp_path):
-    saved(tmp_path, "videomae", transformers.MODEL_MAPPING)
+@pytest.mark.parametrize("family", CONFIGS)
+def test_pixels_of_photographs_are_those_of_the_processor(family, tmp_path):
+    saved(tmp_path, family, transformers.MODEL_MAPPING)
+    extractor = extractor_of(tmp_path)
+    processor = transformers.AutoVideoProcessor.from_pretrained(tmp_path)
     clip = FakeClip(seconds=1)
-    clip.pictures = np.random.default_rng(0).integers(0, 256, (4, height, width, 3), dtype=np.uint8)
-    pixels = extractor_of(tmp_path).load(clip, View(0, 1, np.arange(4)))
-    reference = transformers.AutoVideoProcessor.from_pretrained(tmp_path)
-    expected = reference(clip.pictures, input_data_format="channels_last", return_tensors="pt")["pixel_values"]
-    torch.testing.assert_close(pixels.transpose(0, 1), expected[0], rtol=0, atol=0)
+    for picture in pictures().values():
+        clip.pictures = np.stack([picture, picture[::-1]])
+        expected = processor(clip.pictures, input_data_format="channels_last", return_tensors="pt")
+        (pixels,) = expected.values()
+        ours = extractor.load(clip, View(0, 1, np.arange(2))).transpose(0, 1)
+        torch.testing.assert_close(ours, pixels[0], rtol=0, atol=0)
 
 
 def test_pretrained_files_come_from_the_weights_folder(tmp_path, monkeypatch):
@@ -146,7 +150,14 @@ def test_weights_for_training_alone_are_left_out_and_told(tmp_path, capsys):
         tokens, logits = extractor_of(tmp_path).forward(torch.zeros(1, 3, 4, 32, 32))
     assert tokens.shape == (1, 32) and logits is None
     printed = capsys.readouterr()
-    assert "model.safetensors, without 21 for training alone" in printed.out and printed.err == ""
+    assert "model.safetensors, of which it has no use for 21 (decoder." in printed.out and printed.err == ""
+
+
+def test_a_folder_has_no_pretrained_weights_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved(Path("models/mine"), "videomae", transformers.MODEL_MAPPING)
+    with pytest.raises(WeightsError, match=r"is a folder here.*`weights`, such as models/mine/model\.safetensors"):
+        extractor_of(Path("models/mine"), weights="pretrained")
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):

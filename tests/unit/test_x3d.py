@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fake_clips import FakeClip, settings
+from pictures import pictures
 from reference_weights import save
 
 from braid import config
@@ -13,6 +14,8 @@ from braid.errors import ConfigError
 from braid.extractors.base import View
 from braid.extractors.x3d import X3d
 from braid.networks.x3d import X3D
+
+PICTURES = pictures()
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +49,15 @@ def test_pixels_are_those_of_slowfast(extractor, height, width):
     clip.pictures = np.random.default_rng(0).integers(0, 256, (4, height, width, 3), dtype=np.uint8)
     for place in range(3):
         ours = extractor.load(clip, View(0, 1, np.arange(4), place))
+        torch.testing.assert_close(ours, slowfast(clip.pictures, 182, place), rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_pixels_of_photographs_are_those_of_slowfast(extractor, name):
+    clip = FakeClip(seconds=1)
+    clip.pictures = np.stack([PICTURES[name], PICTURES[name][::-1]])
+    for place in range(3):
+        ours = extractor.load(clip, View(0, 1, np.arange(2), place))
         torch.testing.assert_close(ours, slowfast(clip.pictures, 182, place), rtol=0, atol=2e-6)
 
 
@@ -127,3 +139,12 @@ def test_a_file_may_have_classes_of_its_own(tmp_path):
     with torch.inference_mode():
         _, logits = extractor.forward(torch.randn(1, 3, 4, 129, 129))
     assert logits.shape == (1, 51)
+
+
+def test_bfloat16_stays_within_two_percent(extractor):
+    batch = torch.randn(2, 3, 4, 129, 129)
+    with torch.inference_mode():
+        exact, _ = extractor.forward(batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded, _ = extractor.forward(batch)
+    assert 0 < (rounded.float() - exact).abs().max() < 0.02 * exact.abs().max()

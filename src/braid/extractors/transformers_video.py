@@ -135,5 +135,6 @@ def _network(settings: Mapping[str, Any], config: Any, model: Any) -> Any:
             "architecture, and leave `clip_length` null where positions are learnt"
         )
     unused = sorted(report["unexpected_keys"])
-    print(f"{settings['type']}: weights of {path}" + (f", without {len(unused)} for training alone" if unused else ""))
+    rest = f", of which it has no use for {len(unused)} ({', '.join(unused[:3])}, …)" if unused else ""
+    print(f"{settings['type']}: weights of {path}{rest}")
     return network.eval().requires_grad_(False)

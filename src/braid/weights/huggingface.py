@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from braid.errors import WeightsError
@@ -44,6 +45,11 @@ def video(settings: Mapping[str, Any]) -> Weights:
     Models that have a video processor of their own (V-JEPA 2) keep its config under another name than older ones.
     """
     repository = settings["architecture"]
+    if Path(repository).expanduser().is_dir():
+        raise WeightsError(
+            f"{repository!r} is a folder here, not a Hugging Face repository: give its file as `weights`, such as "
+            f"{repository}/model.safetensors"
+        )
     if not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", repository):
         raise WeightsError(f"{repository!r} must be the id of a Hugging Face repository, `organisation/name`")
     family = next((name for name in VIDEO if name in repository.lower()), "")
