@@ -89,8 +89,8 @@ def items(*shape: int) -> Tensor:
     return numbers
 
 
-def draw(network: nn.Module) -> nn.Module:
-    """Fill a network with seeded numbers that keep the scale of what passes through it."""
+def draw(network: nn.Module, gain: float = 2**0.5) -> nn.Module:
+    """Fill a network with seeded numbers that keep the scale of what passes through it: `gain` for rectified layers."""
     generator = torch.Generator().manual_seed(1)
     for name, value in network.state_dict().items():
         if not value.is_floating_point():
@@ -98,7 +98,7 @@ def draw(network: nn.Module) -> nn.Module:
         if name.endswith("running_var"):
             value.uniform_(0.5, 1.5, generator=generator)
         elif value.ndim > 1:
-            value.normal_(0, (2 / value[0].numel()) ** 0.5, generator=generator)
+            value.normal_(0, gain * value[0].numel() ** -0.5, generator=generator)
         elif name.endswith("weight"):
             value.uniform_(0.5, 1.0, generator=generator)
         else:
@@ -106,9 +106,24 @@ def draw(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def checkpoint(network: nn.Module, file: Path, under: str = "") -> Path:
-    """Draw the numbers of a reference and save them as its publisher does, below the key `under` if there is one."""
-    state = draw(network).state_dict()
+def checkpoint(
+    network: nn.Module, file: Path, under: str = "", seen: Tensor | None = None, gain: float = 2**0.5
+) -> Path:
+    """Draw the numbers of a reference and save them as its publisher does, below the key `under` if there is one.
+
+    With `seen` the statistics of its BatchNorms are those of this batch: in a deep network that gates what passes
+    through it, drawn ones would leave nothing of the input.
+    """
+    draw(network, gain)
+    if seen is not None:
+        norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.train().momentum = 1.0
+        network(seen)
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.eval().momentum = momentum
+    state = network.state_dict()
     torch.save({under: state} if under else state, file)
     return file
 
@@ -300,14 +315,19 @@ def _waveforms(clips: list[FakeClip]) -> Tensor:
 def logmel(file: Path, architecture: str) -> Outputs:
     """The network for RGB, on torchaudio's spectrogram in all three channels."""
     import timm
+    from torch.optim.swa_utils import update_bn
     from torchaudio.transforms import MelSpectrogram
 
     network: Any = timm.create_model(architecture)
-    checkpoint(network, file)
     clips = [_sound(48_000, 1.0, seed) for seed in (0, 1)]
-    values = (MelSpectrogram(48_000, n_fft=2048, hop_length=512, n_mels=128)(_waveforms(clips)) + 1e-6).log()
+    mel: Any = MelSpectrogram(48_000, n_fft=2048, hop_length=512, n_mels=128)
+    values = (mel(_waveforms(clips)) + 1e-6).log()
     deviation, mean = torch.std_mean(values, dim=(1, 2), correction=0, keepdim=True)
     pictures = ((values - mean) / deviation)[:, None].expand(2, 3, 128, 94)
+    update_bn(
+        [pictures], draw(network)
+    )  # else the gates of these networks leave nothing of the difference of two sounds
+    torch.save(network.state_dict(), file)
     theirs = network.forward_head(network.forward_features(pictures), pre_logits=True)
     return tokens(ours("logmel", file, architecture=architecture), clips), theirs
 
@@ -365,12 +385,14 @@ def timm(file: Path, architecture: str) -> Outputs:
     from timm.data.transforms_factory import create_transform
 
     network: Any = create_model(architecture)
-    checkpoint(network, file)
     preprocess: Any = create_transform(**resolve_model_data_config(network))
     clips = [FakeClip(seed, seconds=1.0) for seed in (0, 1)]
     images = torch.stack([preprocess(Image.fromarray(clip.pictures[12])) for clip in clips])
+    checkpoint(network, file, seen=images)
     theirs = network.forward_head(network.forward_features(images), pre_logits=True)
-    return tokens(ours("timm", file, architecture=architecture), clips), theirs
+    extractor = ours("timm", file, architecture=architecture)
+    batch = torch.stack([extractor.load(clip, _only_view(extractor, clip)) for clip in clips])
+    return extractor.forward(batch)[0], theirs
 
 
 @case("torchvision", "convnext_base", "resnet152", "inception_v3")
@@ -381,11 +403,11 @@ def torchvision(file: Path, architecture: str) -> Outputs:
 
     inception = {"transform_input": True, "init_weights": False} if architecture == "inception_v3" else {}
     network = models.get_model(architecture, **inception)
-    checkpoint(network, file)
     weights: Any = models.get_model_weights(architecture)
     preprocess = weights.DEFAULT.transforms()
     clips = [FakeClip(seed, seconds=1.0) for seed in (0, 1)]
     images = torch.stack([preprocess(Image.fromarray(clip.pictures[12])) for clip in clips])
+    checkpoint(network, file, seen=images)
     extractor = ours("torchvision", file, architecture=architecture)
     batch = torch.stack([extractor.load(clip, _only_view(extractor, clip)) for clip in clips])
     return extractor.forward(batch)[1], network(images)
@@ -407,7 +429,7 @@ def torchvision_video(file: Path, architecture: str) -> Outputs:
     """Logits of views, from the stored frames on; fewer frames than in training where a network takes them."""
     from torchvision import models
 
-    network = models.get_model(architecture)
+    network: Any = models.get_model(architecture)
     checkpoint(network, file)
     transform: Any = models.get_model_weights(architecture)
     preprocess = transform.DEFAULT.transforms()
@@ -493,14 +515,17 @@ def raft(file: Path, architecture: str) -> Outputs:
 
 @case("ptlflow", "gmflow", "gmflow_refine")
 def gmflow(file: Path, architecture: str) -> Outputs:
-    """Flow of two pairs of frames that the reference pads."""
-    from ptlflow.models import gmflow as reference  # pyright: ignore[reportMissingImports]
+    """Flow of two pairs of frames that the reference pads.
 
-    network = getattr(reference, architecture)()
-    checkpoint(network, file, under="state_dict")
+    The gain is small, for large features make matching a choice between equals, which rounding decides.
+    """
+    import ptlflow  # pyright: ignore[reportMissingImports]
+
+    network = ptlflow.get_model(architecture)
+    checkpoint(network, file, under="state_dict", gain=0.5)
     frames = _three_frames(120, 154)
     method = _flow_method("gmflow", file, architecture)
     encoded = method.encode(frames)
-    bgr = torch.from_numpy(frames[..., ::-1].copy()).permute(0, 3, 1, 2) / 255
+    bgr = torch.from_numpy(frames[..., ::-1].copy()).permute(0, 3, 1, 2).contiguous() / 255
     theirs = network({"images": torch.stack([bgr[:2], bgr[1:]], dim=1)})["flows"][:, 0]
     return method.match(encoded[:2], encoded[1:]), theirs
