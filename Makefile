@@ -54,7 +54,7 @@ check: $(READY) ## formatting, lint and types, as pre-commit and CI do
 parity: $(PARITY) ## compare every network with its reference, into benchmarks/results/parity.json
 	.venv-parity/bin/python -m pytest tests/parity/compare.py
 
-$(PARITY): envs/requirements-parity.txt $(READY)
+$(PARITY): envs/requirements-parity.txt envs/bootstrap.txt | $(READY)
 	@$(RUN) venv --clear --without-pip .venv-parity
 	@$(UV) pip install --quiet --python .venv-parity/bin/python --require-hashes -r envs/bootstrap.txt
 	@$(UV) pip sync --quiet --python .venv-parity/bin/python --require-hashes --no-build-isolation envs/requirements-parity.txt

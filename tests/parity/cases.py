@@ -89,7 +89,7 @@ def items(*shape: int) -> Tensor:
     return numbers
 
 
-def draw(network: nn.Module, gain: float = 2**0.5) -> nn.Module:
+def draw(network: nn.Module, gain: float = 2**0.5) -> Any:
     """Fill a network with seeded numbers that keep the scale of what passes through it: `gain` for rectified layers."""
     generator = torch.Generator().manual_seed(1)
     for name, value in network.state_dict().items():
