@@ -32,8 +32,7 @@ class X3d(VideoExtractor):
         super().__init__(settings, architecture.clip_length, FRAME_RATE / architecture.stride)
         self.crop_side = settings["crop"] or architecture.test_crop
         self.short_side = settings["crop"] or architecture.test_side
-        network = build(settings, partial(X3D, settings["architecture"]), classifier="blocks.5.proj")
-        self.network = network.to(memory_format=torch.channels_last_3d)  # a quarter faster on a CPU
+        self.network = build(settings, partial(X3D, settings["architecture"]), classifier="blocks.5.proj")
 
     def prepare(self, frames: Tensor, number: int) -> Tensor:
         pictures = (frames.to(torch.float32) / 255 - MEAN) / STD
