@@ -303,6 +303,15 @@ def test_frame_rate(extractor, monkeypatch):
     assert len(extractor.views(FakeClip(), 0.0, 0.05)) == 1
 
 
+def test_a_text_tower_that_cannot_be_fetched_is_a_sentence(monkeypatch):
+    def create(*_, **__):
+        raise OSError("We couldn't connect.\nCheck your connection.")
+
+    monkeypatch.setattr(open_clip, "create_model", create)
+    with pytest.raises(ConfigError, match=r"roberta-ViT-B-32 without .* \(We couldn't connect\.\); run this once"):
+        make("roberta-ViT-B-32")
+
+
 def test_unknown_architecture():
     with pytest.raises(ConfigError, match=r"'ViT-B-33'; near it are .*ViT-B-32"):
         make("ViT-B-33")

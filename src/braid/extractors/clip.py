@@ -59,8 +59,15 @@ class Clip(FrameExtractor):
         self.classes: Tensor | None = None
 
     def _make(self) -> nn.Module:
-        with _quiet():
-            return open_clip.create_model(self.architecture, pretrained_text=False)
+        try:
+            with _quiet():
+                return open_clip.create_model(self.architecture, pretrained_text=False)
+        except OSError as error:
+            raise ConfigError(
+                f"open_clip cannot make {self.architecture} without the configuration of its text tower, which it "
+                f"fetches from Hugging Face by itself ({str(error).splitlines()[0]}); run this once where there is a "
+                "network, or choose another architecture"
+            ) from error
 
     def _adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return a published state dict as open_clip itself would load it."""
