@@ -64,9 +64,11 @@ class Trunk(nn.Module):
         self.convolutions = (*(f"conv2d_{i}" for i in range(1, len(WIDTHS))), last)
         for i, (name, width) in enumerate(zip(self.convolutions, WIDTHS, strict=True), start=1):
             self.add_module(f"batch_normalization_{i}", nn.BatchNorm2d(n_channels, eps=1e-3, momentum=0.01))
-            self.add_module(name, nn.Conv2d(n_channels, width, 3, padding=1))
+            conv = nn.Conv2d(n_channels, width, 3, padding=1)
+            # A quarter faster on a CPU.
+            conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
+            self.add_module(name, conv)
             n_channels = width
-        self.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
     def forward(self, x: Tensor) -> Tensor:
         """Return embeddings [B, D] of [B, C, H, W], D in the order row, column, channel."""
