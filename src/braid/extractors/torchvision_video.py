@@ -73,8 +73,7 @@ class TorchvisionVideo(VideoExtractor):
         setattr(network, part, nn.Identity())
         if name == "s3d":  # its classifier is a convolution, of whose results the network takes the mean
             classifier = nn.Sequential(nn.Unflatten(1, (-1, 1, 1, 1)), classifier, nn.Flatten())
-        parts: Any = nn.ModuleDict({"embedding": network, "classifier": classifier})
-        self.network = parts.to(memory_format=torch.channels_last_3d)  # up to a quarter faster on a CPU
+        self.network: Any = nn.ModuleDict({"embedding": network, "classifier": classifier})
 
     def prepare(self, frames: Tensor, number: int) -> Tensor:
         preset = self.preset
