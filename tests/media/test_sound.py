@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 from media_files import numbered, write_sound, write_video
+from scipy.io import wavfile
 
 RATE = 16000
 
@@ -120,3 +121,18 @@ def test_damaged_packets_of_sound_are_counted(tmp_path, decoded):
     assert clip.audio["status"] == "damaged"
     assert "packets are damaged" in clip.audio["reason"]
     assert 32000 < len(clip.waveform) <= 65536
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_samples_that_are_no_numbers_are_silent_and_counted(tmp_path, decoded, dtype):
+    """NaN and infinity in one channel of a file of floats; the resampler would spread them over their neighbours."""
+    clean = np.repeat(tone(2, 44_100).T.astype(dtype) / 2**15, 2, axis=1)
+    broken = clean.copy()
+    broken[30_000:30_003, 1] = np.nan, np.inf, -np.inf
+    clean[30_000:30_003, 1] = 0
+    for name, samples in (("clean", clean), ("broken", broken)):
+        wavfile.write(tmp_path / f"{name}.wav", 44_100, samples)
+    reference, clip = decoded("", tmp_path / "clean.wav"), decoded("", tmp_path / "broken.wav")
+    assert (reference.audio["status"], clip.audio["status"]) == ("ok", "damaged")
+    assert clip.audio["reason"].startswith("3 samples are no finite numbers, there is silence in their place")
+    np.testing.assert_array_equal(clip.waveform, reference.waveform)

@@ -42,6 +42,8 @@ class Sound:
         Time of the first sample on the clip's clock.
     n_filled : int
         Samples of silence put where the file has a hole.
+    n_not_finite : int
+        Samples of the file that are no finite number, in any of its channels; there is silence in their place.
     tally : Tally
         Damage met.
     """
@@ -52,6 +54,7 @@ class Sound:
     start_seconds: float = 0.0
     end_seconds: float | None = None
     n_filled: int = 0
+    n_not_finite: int = 0
     info: dict[str, object] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
@@ -83,7 +86,7 @@ class Sound:
             this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
             if resampler is None or this_form != form or seconds - due > GAP_SECONDS:
                 if resampler is not None:
-                    for block in _mono(resampler, waiting, last=True):
+                    for block in self._mono(resampler, waiting, last=True):
                         written += len(block)
                         yield block
                 silence = round((seconds - self.start_seconds) * self.rate) - written
@@ -98,16 +101,29 @@ class Sound:
             frame.pts = None  # the queue would refuse the small holes
             waiting.write(frame)
             if waiting.samples >= frame.sample_rate * BLOCK_SECONDS:
-                for block in _mono(resampler, waiting):
+                for block in self._mono(resampler, waiting):
                     written += len(block)
                     yield block
         if resampler is not None:
-            yield from _mono(resampler, waiting, last=True)
+            yield from self._mono(resampler, waiting, last=True)
 
+    def _mono(self, resampler: av.AudioResampler, waiting: av.AudioFifo, last: bool = False) -> Iterator[np.ndarray]:
+        """Yield what waits, resampled and mixed; if it is the last, also what the resampler holds back."""
+        block = waiting.read()
+        for piece in ([] if block is None else [self._finite(block)]) + ([None] if last else []):
+            for frame in resampler.resample(piece):
+                yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
 
-def _mono(resampler: av.AudioResampler, waiting: av.AudioFifo, last: bool = False) -> Iterator[np.ndarray]:
-    """Yield what waits, resampled and mixed; if it is the last, also what the resampler holds back."""
-    block = waiting.read()
-    for piece in ([] if block is None else [block]) + ([None] if last else []):
-        for frame in resampler.resample(piece):
-            yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
+    def _finite(self, block: AudioFrame) -> AudioFrame:
+        """Return `block` with silence for what is no finite number, before resampling spreads it."""
+        if not block.format.name.startswith(("flt", "dbl")):
+            return block
+        samples = block.to_ndarray()
+        bad = ~np.isfinite(samples)
+        if not bad.any():
+            return block
+        self.n_not_finite += int(bad.sum())
+        samples[bad] = 0
+        silenced = AudioFrame.from_ndarray(samples, block.format.name, block.layout.name)
+        silenced.sample_rate = block.sample_rate
+        return silenced
