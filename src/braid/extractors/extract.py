@@ -107,13 +107,29 @@ PLANS_AHEAD = 2
 
 @dataclass
 class _Item:
-    """An item on its way: what is planned for it, and what the network has given so far, by number of its view."""
+    """An item on its way: what is planned for it, and what the network has given so far, a row a view.
+
+    The rows are allocated at once: small arrays that stay, one a batch, would keep freed memory from being used again,
+    and memory would grow with the length of a clip.
+    """
 
     name: str
     clip: Any
     plan: Plan
-    tokens: dict[int, np.ndarray] = field(default_factory=dict)
-    logits: dict[int, np.ndarray | None] = field(default_factory=dict)
+    n_done: int = 0
+    tokens: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    logits: np.ndarray | None = None
+
+    def take(self, number: int, token: np.ndarray, logit: np.ndarray | None) -> None:
+        """Keep what the network gave for view `number`."""
+        if not self.n_done:
+            n = len(self.plan.views)
+            self.tokens = np.empty((n, len(token)), np.float32)
+            self.logits = None if logit is None else np.empty((n, len(logit)), np.float32)
+        self.tokens[number] = token
+        if self.logits is not None:
+            self.logits[number] = logit
+        self.n_done += 1
 
 
 class _View(NamedTuple):
@@ -148,7 +164,7 @@ class _Views:
 
     def complete(self) -> Iterator[_Item]:
         """Yield, in order, the items that have all their tokens and of which none before lacks some."""
-        while self._started and len(self._started[0].tokens) == len(self._started[0].plan.views):
+        while self._started and self._started[0].n_done == len(self._started[0].plan.views):
             yield self._started.popleft()
 
     def _planned(self) -> Iterator[_View]:
@@ -193,7 +209,7 @@ class _Network:
             if result is not None:
                 size.took(len(part), time.perf_counter() - begin)
                 for view, token, logit in zip(part, *result, strict=True):
-                    view.item.tokens[view.number], view.item.logits[view.number] = token, logit
+                    view.item.take(view.number, token, logit)
                 done += len(part)
             elif len(part) > 1:
                 size.did_not_fit(len(part))
@@ -235,15 +251,18 @@ def _write(writer: FeatureWriter, extractor: Extractor, settings: Mapping[str, A
         if not views:
             writer.append(item.name, None, status=status, reason=reason)
             continue
-        tokens = np.stack([item.tokens[number] for number in range(len(views))])
-        logits = [row for number in range(len(views)) if (row := item.logits[number]) is not None]
+        scores = None
+        if item.logits is not None:
+            scores = average(item.logits, settings["scores"], extractor.several_classes)
         with _naming(settings["type"]):  # the writer names the item
             writer.append(
                 item.name,
-                pool(tokens, settings["pooling"], extractor.normalised),
-                tokens=tokens,
+                pool(item.tokens, settings["pooling"], extractor.normalised),
+                tokens=item.tokens,
                 times=np.array([(view.start_seconds, view.end_seconds) for view in views]),
-                scores=average(np.stack(logits), settings["scores"], extractor.several_classes) if logits else None,
+                scores=None
+                if item.logits is None
+                else average(item.logits, settings["scores"], extractor.several_classes),
                 status=status,
                 reason=reason,
             )
