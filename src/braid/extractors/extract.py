@@ -251,9 +251,6 @@ def _write(writer: FeatureWriter, extractor: Extractor, settings: Mapping[str, A
         if not views:
             writer.append(item.name, None, status=status, reason=reason)
             continue
-        scores = None
-        if item.logits is not None:
-            scores = average(item.logits, settings["scores"], extractor.several_classes)
         with _naming(settings["type"]):  # the writer names the item
             writer.append(
                 item.name,
