@@ -32,3 +32,14 @@ def test_snakemake_report(project):
     project.snakemake("--report", "snakemake.html")
     page = (project.folder / "snakemake.html").read_text(encoding="utf-8")
     assert "report.html" in page
+
+
+def test_a_name_that_a_library_does_not_have_stops_before_the_first_job(fresh, tmp_path):
+    project = fresh.copy(tmp_path / "project")
+    config = project.config
+    config["extractors"]["frame"] = {"type": "timm", "weights": "random", "architecture": "resnet19"}
+    project.config = config
+    said = project.snakemake(fails=True)
+    assert "config key extractors.frame: timm has no network 'resnet19'; near it are" in said
+    assert "Traceback" not in said
+    assert not project.results.exists()

@@ -64,6 +64,16 @@ wildcard_constraints:
     seed="[0-9]+",
 
 
+def check_settings():
+    """Ask the libraries about settings before the first job. They take seconds to import, so a parse does not."""
+    from braid.extractors.check import check_extractors
+
+    try:
+        check_extractors(CONFIG["extractors"])
+    except BraidError as error:
+        raise WorkflowError(str(error))
+
+
 def feature_source(wildcards):
     """Return the shard that an extractor reads: flow where its settings name a flow pass, else decoded clips."""
     method = CONFIG["extractors"][wildcards.extractor].get("flow")

@@ -77,6 +77,18 @@ class Planner(ABC):
     def views(self, clip: Any, start: float, end: float) -> list[View]:
         """Return the views, at least one, of [start, end) seconds of `clip`, all of which the stream covers."""
 
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        """Refuse settings that the schema cannot know to be wrong, such as a name that a library does not have.
+
+        This is called before the first job of a run, and should construct nothing large.
+
+        Raises
+        ------
+        ConfigError
+            Which setting is wrong, and what to choose.
+        """
+
     def plan(self, clip: Any, start: float | None, end: float | None) -> Plan:
         """Return the views of the item that is [start, end) seconds of `clip`; None is the stream's own start or end.
 

@@ -52,11 +52,20 @@ class Clip(FrameExtractor):
         super().__init__(settings)
         self.settings = settings
         self.architecture: str = settings["architecture"]
-        _check(self.architecture)
+        self.check(settings)
         self.network = build(settings, self._make, self._adapt)
         self.follow(image_transform_v2(self.preprocessing(), is_train=False))
-        self.words = self._words() if settings["classes"] else None
+        self.words = _words(settings) if settings["classes"] else None
         self.classes: Tensor | None = None
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        name = settings["architecture"]
+        _check_name(name)
+        if settings["weights"] == "pretrained" or settings["pretrained_tag"] is not None:
+            table.tag_of(name, settings["pretrained_tag"])
+        if settings["classes"] and not table.tokenizer(name):  # of others, files may have to be fetched first
+            _words(settings)
 
     def _make(self) -> nn.Module:
         try:
@@ -92,25 +101,6 @@ class Clip(FrameExtractor):
             known = get_pretrained_cfg(self.architecture, tag)
         return PreprocessCfg(**merge_preprocess_dict(self.network.visual.preprocess_cfg, known))
 
-    def _words(self) -> Tensor:
-        """Return the numbers of the words of the texts of the classes, int64 [C, P, L]."""
-        classes = self.settings["classes"]
-        names = list(classes.values() if isinstance(classes, Mapping) else classes)
-        sentences = texts(names, self.settings["templates"])
-        tokenizer = _tokenizer(self.architecture)
-        length = tokenizer.context_length
-        filler = tokenizer([""], context_length=length + 1)[0, -1]
-        words = []
-        for name, group in zip(names, sentences, strict=True):
-            longer = tokenizer(group, context_length=length + 1)
-            if (longer[:, -1] != filler).any():
-                raise ConfigError(
-                    f"the text of class {name!r} is longer than the {length} tokens that {self.architecture} reads; "
-                    "shorten its name or the template"
-                )
-            words.append(tokenizer(group))
-        return torch.stack(words)
-
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         tokens = normalize(self.network.encode_image(batch).float(), dim=-1)
         return tokens, None if self.words is None else self._logits(tokens, self.words)
@@ -138,11 +128,31 @@ class Clip(FrameExtractor):
         return normalize(each.unflatten(0, words.shape[:2]).mean(dim=1), dim=-1)
 
 
+def _words(settings: Mapping[str, Any]) -> Tensor:
+    """Return the numbers of the words of the texts of the classes, int64 [C, P, L]."""
+    classes = settings["classes"]
+    names = list(classes.values() if isinstance(classes, Mapping) else classes)
+    sentences = texts(names, settings["templates"])
+    tokenizer = _tokenizer(settings["architecture"])
+    length = tokenizer.context_length
+    filler = tokenizer([""], context_length=length + 1)[0, -1]
+    words = []
+    for name, group in zip(names, sentences, strict=True):
+        longer = tokenizer(group, context_length=length + 1)
+        if (longer[:, -1] != filler).any():
+            raise ConfigError(
+                f"the text of class {name!r} is longer than the {length} tokens that {settings['architecture']} reads; "
+                "shorten its name or the template"
+            )
+        words.append(tokenizer(group))
+    return torch.stack(words)
+
+
 def _config(name: str) -> dict[str, Any]:
     return open_clip.get_model_config(name) or {}
 
 
-def _check(name: str) -> None:
+def _check_name(name: str) -> None:
     """Refuse a name that open_clip does not have, and name those near it."""
     known: Sequence[str] = open_clip.list_models()
     if name not in known:

@@ -19,7 +19,7 @@ from torchaudio.transforms import MelSpectrogram
 from braid.errors import ConfigError
 from braid.extractors.audio import AudioExtractor
 from braid.extractors.base import View, build
-from braid.extractors.timm_frames import _check
+from braid.extractors.timm_frames import check_name
 
 FLOOR = 1e-6
 """Power that is added to each band before the logarithm: about what the rounding of sound to 16 bits leaves in one, so
@@ -98,16 +98,22 @@ class LogMelNetwork(AudioExtractor):
         self.length = round(settings["seconds"] * self.sample_rate)
         self.hop = max(round(settings["hop_seconds"] * self.sample_rate), 1)
         self.least_seconds = settings["seconds"]
-        if self.length <= settings["n_fft"] // 2:
-            raise ConfigError(
-                f"seconds {settings['seconds']:g} are {self.length} samples, but must be more than half of n_fft, "
-                f"{settings['n_fft'] // 2}, by which a view is reflected at its ends"
-            )
+        self.check(settings)
         self.architecture = settings["architecture"]
-        _check(self.architecture)
         self.known = get_pretrained_cfg(self.architecture) or PretrainedCfg()
         self.log_mel = LogMel(settings)
         self.network = build(settings, self._make, self._adapt, classifier=str(self.known.classifier))
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        length = round(settings["seconds"] * settings["sample_rate"])
+        if length <= settings["n_fft"] // 2:
+            raise ConfigError(
+                f"seconds {settings['seconds']:g} are {length} samples, but must be more than half of n_fft, "
+                f"{settings['n_fft'] // 2}, by which a view is reflected at its ends"
+            )
+        LogMel(settings)
+        check_name(settings["architecture"])
 
     def _make(self, n_classes: int = 0) -> nn.Module:
         return timm.create_model(self.architecture, in_chans=1, num_classes=n_classes)

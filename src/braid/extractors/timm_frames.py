@@ -32,10 +32,14 @@ class TimmFrames(FrameExtractor):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         self.architecture = settings["architecture"]
-        _check(self.architecture)
+        self.check(settings)
         self.network = build(settings, self._make, self._adapt)
         self.follow(create_transform(**resolve_model_data_config(self.network)))
         self.has_classes = infer_imagenet_subset({"num_classes": self.network.num_classes}) is not None
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        check_name(settings["architecture"])
 
     def _make(self) -> nn.Module:
         return timm.create_model(self.architecture)
@@ -56,7 +60,7 @@ class TimmFrames(FrameExtractor):
         return tokens, self.network.forward_head(features) if self.has_classes else None
 
 
-def _check(name: str) -> None:
+def check_name(name: str) -> None:
     """Refuse a name that timm does not have, and name those near it."""
     known = {*timm.list_models(), *timm.list_pretrained()}
     if name not in known:

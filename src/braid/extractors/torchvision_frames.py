@@ -34,13 +34,7 @@ class TorchvisionFrames(FrameExtractor):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__(settings)
         name = settings["architecture"]
-        known = models.list_models(module=models)
-        if name not in known:
-            near = get_close_matches(name, known)
-            raise ConfigError(
-                f"torchvision has no image network {name!r}; "
-                + (f"near it are {', '.join(near)}" if near else f"choose from {', '.join(known)}")
-            )
+        self.check(settings)
         self.network = build(settings, lambda: models.get_model(name, **AS_PUBLISHED.get(name, {})), _as_named_now)
         weights: Any = models.get_model_weights(name)
         preset = weights.DEFAULT.transforms()
@@ -50,6 +44,16 @@ class TorchvisionFrames(FrameExtractor):
         self._read: list[Tensor] = []
         last = [module for module in self.network.modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
         last.register_forward_pre_hook(lambda _, inputs: self._read.append(inputs[0]))
+
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        name, known = settings["architecture"], models.list_models(module=models)
+        if name not in known:
+            near = get_close_matches(name, known)
+            raise ConfigError(
+                f"torchvision has no image network {name!r}; "
+                + (f"near it are {', '.join(near)}" if near else f"choose from {', '.join(known)}")
+            )
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.network(batch)

@@ -1,0 +1,44 @@
+"""Settings that only the libraries know to be wrong are refused before anything is constructed."""
+
+import pytest
+from fake_clips import settings
+
+from braid.errors import ConfigError
+from braid.extractors.check import check_extractors
+from braid.extractors.registry import REGISTRY
+
+NEEDED = {"timm": {"architecture": "resnet18"}, "flow_r2plus1d": {"flow": "farneback"}}
+
+
+@pytest.mark.parametrize("kind", REGISTRY)
+def test_defaults_are_accepted(kind):
+    check_extractors({"mine": settings(kind, **NEEDED.get(kind, {}))})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "says"),
+    [
+        ("timm", {"architecture": "resnet19"}, "timm has no network 'resnet19'; near it are .*resnet18"),
+        ("torchvision", {"architecture": "convnext_bass"}, "no image network 'convnext_bass'; near it are convnext_base"),
+        ("logmel", {"architecture": "efficientnet_b11"}, "timm has no network 'efficientnet_b11'"),
+        ("logmel", {"f_max": 30000}, "at most 24000, half the rate"),
+        ("logmel", {"n_mels": 900}, "mel bands hold no frequency"),
+        ("logmel", {"seconds": 0.01}, "must be more than half of n_fft"),
+        ("clip", {"architecture": "ViT-B-33"}, "open_clip has no architecture 'ViT-B-33'; near it are"),
+        ("clip", {"pretrained_tag": "laion3b"}, "laion3b"),
+        ("clip", {"classes": ["a", "very " * 80]}, "is longer than the 77 tokens"),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_key(kind, changes, says):
+    with pytest.raises(ConfigError, match=rf"(?s)^config key extractors\.mine: .*{says}"):
+        check_extractors({"mine": settings(kind, **changes)})
+
+
+def test_every_wrong_entry_is_named():
+    wrong = {name: settings("timm", architecture=name) for name in ("renset18", "renset34")}
+    with pytest.raises(ConfigError) as raised:
+        check_extractors(wrong)
+    assert [line.split(":")[0] for line in str(raised.value).splitlines()] == [
+        "config key extractors.renset18",
+        "config key extractors.renset34",
+    ]
