@@ -8,21 +8,20 @@ from importlib.metadata import version
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from braid import weights
 from braid.errors import StoreError
+from braid.extractors.batches import meanwhile
 from braid.flow.registry import REGISTRY
 from braid.flow.transform import resize
 from braid.store.decoded import DecodedShard
 from braid.store.flow import FlowWriter
 
-LIBRARIES = ("opencv-python-headless", "torch", "zarr")
-
-Each = TypeVar("Each")
+LIBRARIES = ("opencv-python-headless", "torch", "torchvision", "zarr")
 
 
 class Block(NamedTuple):
@@ -80,24 +79,28 @@ def compute_flow(
 
 
 def _write_shard(writer: FlowWriter, shard: DecodedShard, method: Any, scale: float) -> None:
-    waiting = [name for name in shard.clips if name not in writer.finished]
     if writer.finished:
         print(f"{len(writer.finished)} of {len(shard.clips)} clips were finished before")
-    moving = []
-    for name in waiting:
+    moving: list[tuple[int, int, str]] = []  # by size, since clips of one size share passes
+    for name in shard.clips:
+        if name in writer.finished:
+            continue
         clip = shard[name]
         if clip.video.usable and len(clip.times) > 1:
-            moving.append(name)
+            moving.append((clip.video.info["height"], clip.video.info["width"], name))
         elif clip.video.usable:
             reason = "; ".join(filter(None, [clip.video.reason, "the video has a single frame, and flow needs two"]))
             writer.write(name, clip.times, "short", reason, ())
         else:
             writer.write(name, np.empty(0), clip.video.status, clip.video.reason, ())
-    threads = torch.get_num_threads()
-    flow = ahead(_flow(method, ahead(_blocks(shard, moving, method.pairs), 1), scale), threads)
-    for name, pieces in groupby(flow, key=itemgetter(0)):
-        clip = shard[name]
-        writer.write(name, clip.times, clip.video.status, clip.video.reason, (piece for _, piece in pieces))
+    names = [name for *_, name in sorted(moving)]
+    # Neither thread sets how many threads torch uses: the number that the reader sets would be the network's too.
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as worker:
+        blocks = meanwhile(reader, _blocks(shard, names, method.pairs))
+        flow = meanwhile(worker, _flow(method, blocks, scale))
+        for name, pieces in groupby(flow, key=itemgetter(0)):
+            clip = shard[name]
+            writer.write(name, clip.times, clip.video.status, clip.video.reason, (piece for _, piece in pieces))
 
 
 def _flow(method: Any, blocks: Iterable[Block], scale: float) -> Iterator[tuple[str, np.ndarray]]:
@@ -137,13 +140,3 @@ def _blocks(shard: DecodedShard, names: list[str], n: int) -> Iterator[Block]:
                 gathered, clips = [], []
     if gathered:
         yield Block(np.concatenate(gathered), clips)
-
-
-def ahead(values: Iterator[Each], threads: int) -> Iterator[Each]:
-    """Yield `values`, the next one being made in a thread, with `threads` of its own, while this one is worked on."""
-    end = object()
-    with ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-        future = pool.submit(next, values, end)
-        while (value := future.result()) is not end:
-            future = pool.submit(next, values, end)
-            yield value  # type: ignore[misc]
