@@ -7,6 +7,7 @@ import pytest
 
 from braid.errors import StoreError
 from braid.flow.quantise import step
+from braid.store.decoded import DecodedWriter
 from braid.store.flow import CHUNK_PAIRS, FlowShard, FlowWriter
 
 BOUND = 20.0
@@ -73,6 +74,14 @@ def test_a_damaged_chunk_is_named(tmp_path: Path) -> None:
         shard["b"].pairs(slice(None))
 
 
+def test_a_shard_of_another_kind_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "other.zarr.zip"
+    with DecodedWriter(path, {"settings": {}}):
+        pass
+    with pytest.raises(StoreError, match=r"other\.zarr\.zip .* braid flow shard .*its format is 'braid decoded shard'"):
+        FlowShard(path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"none\.zarr\.zip"):
         FlowShard(tmp_path / "none.zarr.zip")
@@ -89,6 +98,22 @@ def test_a_failure_leaves_what_was_finished_to_the_next_writer(tmp_path: Path) -
         writer.write("a", TIMES[:3], "ok", "", (FLOW[:2],))
     with FlowShard(path) as shard:
         assert [shard[name].n_pairs for name in shard.clips] == [2, 1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_of_other_content_that_is_still_alive_leaves_no_clip_in_the_shard(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr.zip"
+    old, new = FlowWriter(path, "uint8", 1, {}), FlowWriter(path, "uint8", BOUND, {})
+    with new:
+        with pytest.raises(RuntimeError, match="killed"), old:
+            new.write("a", TIMES[:2], "ok", "", (FLOW[:1],))
+            old.write("a", TIMES[:3], "ok", "", (FLOW[:2],))
+            old.write("b", TIMES[:3], "ok", "", (FLOW[:2],))
+            raise RuntimeError("killed")
+        new.write("a", TIMES[:2], "ok", "", (FLOW[:1],))
+    with FlowShard(path) as shard:
+        assert [(name, shard[name].n_pairs) for name in shard.clips] == [("a", 1)]
+        assert np.abs(shard["a"].pairs(slice(None)) - FLOW[:1]).max() <= step(BOUND) / 2 + 1e-5
     assert list(tmp_path.iterdir()) == [path]
 
 

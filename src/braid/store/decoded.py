@@ -10,21 +10,20 @@ Letters: T frames of a clip, H and W pixels of a frame.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, cast
-from zipfile import BadZipFile
 
 import numpy as np
 import zarr
-from zarr.errors import BaseZarrError
 from zarr.storage import ZipStore
 
 from braid.errors import StoreError
 from braid.files import whole
 from braid.media import codec
+from braid.store.zipped import ZippedShard
 
 FORMAT = "braid decoded shard"
 INDEX = "index"
@@ -133,56 +132,17 @@ def _copy(group: zarr.Group, name: str, spool: BinaryIO, begin: int, length: int
         array[start : start + count] = np.frombuffer(spool.read(count * dtype.itemsize), dtype)
 
 
-class DecodedShard:
-    """Read-only decoded shard, a context manager; the file is opened once.
+class DecodedShard(ZippedShard["DecodedClip"]):
+    """What `DecodedWriter` wrote; `attrs` holds `settings`, `versions`, and `clips`: key → record of each clip."""
 
-    Parameters
-    ----------
-    path : Path
-        A file that `DecodedWriter` wrote.
+    FORMAT = FORMAT
 
-    Attributes
-    ----------
-    attrs : dict
-        `settings`, `versions`, and `clips`, key → record of each clip.
-    clips : tuple of str
-        Keys of the clips, sorted.
+    def _keys(self) -> tuple[str, ...]:
+        self.attrs |= self._root[INDEX].attrs
+        return tuple(self.attrs["clips"])
 
-    Raises
-    ------
-    StoreError
-        The file is missing, truncated or no decoded shard.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        with _reading(self.path), ExitStack() as stack:
-            store = ZipStore(self.path, mode="r")
-            self._root = zarr.open_group(store, mode="r")
-            stack.callback(store.close)
-            self.attrs: dict[str, Any] = dict(self._root.attrs)
-            if self.attrs.get("format") != FORMAT:
-                raise ValueError(f"its format is {self.attrs.get('format')!r}")
-            self.attrs |= self._root[INDEX].attrs
-            self._stack = stack.pop_all()
-        self.clips = tuple(self.attrs["clips"])
-
-    def __enter__(self) -> DecodedShard:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stack.close()
-
-    def __getitem__(self, clip: str) -> DecodedClip:
-        if clip not in self.attrs["clips"]:
-            raise StoreError(f"{self.path} holds no clip {clip}; {_cure(self.path)}")
-        with _reading(self.path):
-            group = cast(zarr.Group, self._root[clip])
-            return DecodedClip(self.path, clip, group, self.attrs["clips"][clip], self.attrs["settings"])
+    def _clip(self, clip: str, group: zarr.Group) -> DecodedClip:
+        return DecodedClip(self, clip, group)
 
 
 class DecodedClip:
@@ -202,8 +162,9 @@ class DecodedClip:
         Samples of the waveform.
     """
 
-    def __init__(self, path: Path, clip: str, group: zarr.Group, record: dict[str, Any], settings: dict) -> None:
-        self._path, self._clip, self._group, self._codec = path, clip, group, settings["codec"]
+    def __init__(self, shard: DecodedShard, clip: str, group: zarr.Group) -> None:
+        record, settings = shard.attrs["clips"][clip], shard.attrs["settings"]
+        self._shard, self._clip, self._group, self._codec = shard, clip, group, settings["codec"]
         self.video = Stream(**record["video"])
         self.audio = Stream(**record["audio"])
         self.sample_rate: int = settings["sample_rate"]
@@ -236,10 +197,10 @@ class DecodedClip:
         """
         info = self.video.info
         if not self.video.usable:
-            raise StoreError(f"{self._path} holds no frames of clip {self._clip}: {self.video.reason}.")
+            raise StoreError(f"{self._shard.path} holds no frames of clip {self._clip}: {self.video.reason}.")
         wanted, places = np.unique(np.arange(info["n_frames"])[indices], return_inverse=True)
         out = np.empty((len(wanted), info["height"], info["width"], 3), np.uint8)
-        with _reading(self._path):
+        with self._shard.reading():
             for run in _runs(wanted, self._offsets):
                 begin, end = int(self._offsets[wanted[run[0]]]), int(self._offsets[wanted[run[-1]] + 1])
                 data = self._read("frames", begin, end).data
@@ -260,7 +221,7 @@ class DecodedClip:
     def _read(self, name: str, start: int, stop: int) -> np.ndarray:
         if start == stop:
             return np.empty(0, DTYPES[name])
-        with _reading(self._path):
+        with self._shard.reading():
             return np.asarray(cast(zarr.Array, self._arrays[name])[start:stop])
 
     @cached_property
@@ -278,18 +239,3 @@ def _runs(frames: np.ndarray, offsets: np.ndarray) -> Iterator[range]:
             begin = i
     if len(frames):
         yield range(begin, len(frames))
-
-
-def _cure(path: Path) -> str:
-    return f"delete it and run `snakemake` again, which decodes the shard anew: rm '{path}'"
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (BadZipFile, OSError, KeyError, ValueError, RuntimeError, BaseZarrError) as error:
-        raise StoreError(
-            f"{path} cannot be read as a decoded shard ({error}): it is missing, truncated or another kind of file; "
-            f"{_cure(path)}"
-        ) from error

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 import numpy as np
 import zarr
@@ -19,8 +19,9 @@ from zarr.codecs import BloscCodec
 from zarr.storage import ZipStore
 
 from braid.errors import StoreError
-from braid.files import digest, whole, write_text
+from braid.files import digest, whole
 from braid.flow.quantise import DTYPES, dequantise, quantise
+from braid.store.zipped import ZippedShard
 
 FORMAT = "braid flow shard"
 CHUNK_PAIRS = 8
@@ -31,8 +32,9 @@ PART = ".zarr.zip"
 class FlowWriter:
     """Context manager that writes a flow shard, whole or not at all, and keeps the clips that a killed job finished.
 
-    Each clip is written whole into the folder `<path>.parts`. When all are there, the shard is put together from them
-    and the folder goes; until then a new writer of the same content finds them.
+    Each clip is written whole into a folder in `<path>.parts` that is named after the digest of `attrs` and `source`.
+    When all are there, the shard is put together from them and the folders go; until then a new writer of the same
+    content finds them, and one of other content removes them.
 
     Parameters
     ----------
@@ -59,16 +61,15 @@ class FlowWriter:
         self.encoding = encoding
         self.bound = bound
         self.attrs = {**attrs, "format": FORMAT, "encoding": encoding, "bound": bound}
-        self._key = digest([self.attrs, source])
+        self._ours = self.parts / digest([self.attrs, source])
         self.finished: set[str] = set()
 
     def __enter__(self) -> FlowWriter:
-        key = self.parts / "key"
-        if key.exists() and key.read_text(encoding="utf-8") == self._key:
-            self.finished = {part.name.removesuffix(PART) for part in self.parts.glob(f"[!.]*{PART}")}
-        else:
-            shutil.rmtree(self.parts, ignore_errors=True)
-            write_text(key, self._key)
+        self._ours.mkdir(parents=True, exist_ok=True)
+        for other in self.parts.iterdir():
+            if other != self._ours:
+                shutil.rmtree(other)
+        self.finished = {part.name.removesuffix(PART) for part in self._ours.glob(f"[!.]*{PART}")}
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -118,7 +119,7 @@ class FlowWriter:
         self.finished.add(clip)
 
     def _part(self, clip: str) -> Path:
-        return self.parts / f"{clip}{PART}"
+        return self._ours / f"{clip}{PART}"
 
 
 def _in_chunks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -135,54 +136,16 @@ def _in_chunks(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         yield np.concatenate(rest)
 
 
-class FlowShard:
-    """Read-only flow shard, a context manager.
+class FlowShard(ZippedShard["FlowClip"]):
+    """What `FlowWriter` wrote; `attrs` holds what the writer was given, with `encoding` and `bound`."""
 
-    Parameters
-    ----------
-    path : Path
-        A file that `FlowWriter` wrote.
+    FORMAT = FORMAT
 
-    Attributes
-    ----------
-    attrs : dict
-        What the writer was given, with `encoding` and `bound`.
-    clips : tuple of str
-        Keys of the clips.
+    def _keys(self) -> tuple[str, ...]:
+        return tuple(sorted(self._root.group_keys()))
 
-    Raises
-    ------
-    StoreError
-        The file is missing, truncated or no flow shard.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        with _reading(self.path), ExitStack() as stack:
-            store = ZipStore(self.path, mode="r")
-            self._root = zarr.open_group(store, mode="r")
-            stack.callback(store.close)
-            self.attrs: dict[str, Any] = dict(self._root.attrs)
-            if self.attrs.get("format") != FORMAT:
-                raise ValueError(f"its format is {self.attrs.get('format')!r}")
-            self.clips = tuple(sorted(self._root.group_keys()))
-            self._stack = stack.pop_all()
-
-    def __enter__(self) -> FlowShard:
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._stack.close()
-
-    def __getitem__(self, clip: str) -> FlowClip:
-        if clip not in self.clips:
-            raise StoreError(f"{self.path} holds no clip {clip}; delete the shard and run the flow stage again.")
-        with _reading(self.path):
-            return FlowClip(self.path, clip, cast(zarr.Group, self._root[clip]), self.attrs)
+    def _clip(self, clip: str, group: zarr.Group) -> FlowClip:
+        return FlowClip(self, clip, group)
 
 
 class FlowClip:
@@ -198,9 +161,9 @@ class FlowClip:
         Of the video stream; ``short`` where it has a single frame.
     """
 
-    def __init__(self, path: Path, clip: str, group: zarr.Group, attrs: dict[str, Any]) -> None:
-        self._path, self._clip = path, clip
-        self._encoding, self._bound = attrs["encoding"], attrs["bound"]
+    def __init__(self, shard: FlowShard, clip: str, group: zarr.Group) -> None:
+        self._shard, self._clip = shard, clip
+        self._encoding, self._bound = shard.attrs["encoding"], shard.attrs["bound"]
         self._flow = cast(zarr.Array, group["flow"]) if "flow" in group else None
         self.times = np.asarray(cast(zarr.Array, group["times"])[:])
         self.n_pairs = 0 if self._flow is None else self._flow.shape[0]
@@ -226,18 +189,7 @@ class FlowClip:
             The clip has no flow (`n_pairs` is 0), or the file is damaged.
         """
         if self._flow is None:
-            raise StoreError(f"{self._path} holds no flow of clip {self._clip}: {self.reason}")
-        with _reading(self._path):
+            raise StoreError(f"{self._shard.path} holds no flow of clip {self._clip}: {self.reason}")
+        with self._shard.reading():
             codes = self._flow.oindex[indices]
         return dequantise(np.asarray(codes), self._encoding, self._bound)
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (BadZipFile, OSError, KeyError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read as a flow shard ({error}); it is missing, truncated or another kind of file: "
-            f"delete it and run the flow stage again."
-        ) from error

@@ -1,0 +1,93 @@
+"""What shards in zarr zip files share when they are read: opened once, and an error that names file and cure."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+from zipfile import BadZipFile
+
+import zarr
+from zarr.errors import BaseZarrError
+from zarr.storage import ZipStore
+
+from braid.errors import StoreError
+
+Clip = TypeVar("Clip")
+
+
+class ZippedShard(ABC, Generic[Clip]):
+    """Read-only shard, a context manager: a group a clip, and attributes of which `format` is the class's `FORMAT`.
+
+    Parameters
+    ----------
+    path : Path
+        A file that the writer of this kind of shard wrote.
+
+    Attributes
+    ----------
+    attrs : dict
+        How it was made.
+    clips : tuple of str
+        Keys of the clips, sorted.
+
+    Raises
+    ------
+    StoreError
+        The file is missing, truncated or another kind of file.
+    """
+
+    FORMAT = ""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        with self.reading(), ExitStack() as stack:
+            store = ZipStore(self.path, mode="r")
+            self._root = zarr.open_group(store, mode="r")
+            stack.callback(store.close)
+            self.attrs: dict[str, Any] = dict(self._root.attrs)
+            if self.attrs.get("format") != self.FORMAT:
+                raise ValueError(f"its format is {self.attrs.get('format')!r}")
+            self.clips = self._keys()
+            self._stack = stack.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stack.close()
+
+    def __getitem__(self, clip: str) -> Clip:
+        if clip not in self.clips:
+            raise StoreError(f"{self.path} holds no clip {clip}; {self._cure}")
+        with self.reading():
+            return self._clip(clip, cast(zarr.Group, self._root[clip]))
+
+    @abstractmethod
+    def _keys(self) -> tuple[str, ...]:
+        """Return the keys of the clips, sorted."""
+
+    @abstractmethod
+    def _clip(self, clip: str, group: zarr.Group) -> Clip:
+        """Return what is read of a clip."""
+
+    @property
+    def _cure(self) -> str:
+        return f"delete it and run `snakemake` again, which makes it anew: rm '{self.path}'"
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Make an error of what reads the file one that names it."""
+        try:
+            yield
+        except (BadZipFile, OSError, KeyError, ValueError, RuntimeError, BaseZarrError) as error:
+            raise StoreError(
+                f"{self.path} cannot be read as a {self.FORMAT} ({error}): it is missing, truncated or another kind of "
+                f"file; {self._cure}"
+            ) from error
