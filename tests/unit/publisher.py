@@ -22,6 +22,7 @@ class Publisher:
     ranges : the server heeds Range and If-Range
     break_after : after how many bytes of the body each coming reply breaks off, in turn; then replies are whole
     statuses : statuses of the coming replies, in turn; then 200 or 206
+    type : Content-Type
     linked : X-Linked-ETag of the redirect that `url` then is, as Hugging Face has it
     asked : headers of each request for the file itself
     """
@@ -31,6 +32,7 @@ class Publisher:
     ranges: bool = True
     break_after: list[int] = field(default_factory=list)
     statuses: list[int] = field(default_factory=list)
+    type: str = "application/octet-stream"
     linked: str = ""
     asked: list[dict[str, str]] = field(default_factory=list)
     root: str = ""
@@ -70,6 +72,7 @@ def _handler(publisher: Publisher) -> type[BaseHTTPRequestHandler]:
             if publisher.etag:
                 self.send_header("ETag", publisher.etag)
             body = publisher.content[first:]
+            self.send_header("Content-Type", publisher.type)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body[: publisher.break_after.pop(0)] if publisher.break_after else body)

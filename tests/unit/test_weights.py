@@ -49,6 +49,26 @@ def test_identity(tmp_path):
         weights.identity({"type": "passt", "weights": "nowhere.pt"})
 
 
+@pytest.mark.parametrize("chosen", ["mine/model.safetensors", "random"])
+def test_a_model_of_ones_own_is_known_by_its_configs_too(chosen, tmp_path, monkeypatch):
+    """`num_labels`, the resize or the crop may change there, with the same weights."""
+    monkeypatch.chdir(tmp_path)
+    settings = {"type": "transformers_video", "weights": chosen, "architecture": "mine"}
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("model.safetensors", "config.json", "preprocessor_config.json", "trainer_state.json"):
+        (folder / name).write_text(name)
+    seen = [weights.identity(settings)]
+    for name in ("config.json", "preprocessor_config.json"):
+        (folder / name).write_text("another one")
+        seen.append(weights.identity(settings))
+    assert len(set(seen)) == 3
+    (folder / "trainer_state.json").write_text("another one")
+    assert weights.identity(settings) == seen[-1]
+    if chosen != "random":  # without the folder, what lies beside the file
+        assert weights.identity(settings | {"architecture": "somebody/model"}) == seen[-1]
+
+
 def test_digest(offer, tmp_path):
     offer()
     assert weights.digest(PRETRAINED) == PUBLISHED
@@ -126,6 +146,21 @@ def test_weights_that_changed_after_the_receipt_are_refused(offer, tmp_path):
     shutil.rmtree(tmp_path / "cache")
     offer(b"another one", sha256="")
     with pytest.raises(WeightsError, match=r"passt\.json says .* run again"):
+        weights.check_receipt(PRETRAINED, out)
+
+
+def test_a_config_that_changed_after_the_receipt_is_refused(offer, tmp_path):
+    """It comes with the weights, and other numbers come of it."""
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    companion = weights.Weights("net/config.json", config.as_uri(), "", "MIT", "Nobody, 2026")
+    offer(companions=(companion,))
+    out = tmp_path / "net.json"
+    weights.receipt(PRETRAINED, out)
+    weights.check_receipt(PRETRAINED, out)
+    config.write_text("[]")
+    shutil.rmtree(tmp_path / "cache" / "net")
+    with pytest.raises(WeightsError, match=r"net/config\.json has the SHA-256 .*net\.json says"):
         weights.check_receipt(PRETRAINED, out)
 
 

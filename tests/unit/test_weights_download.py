@@ -118,6 +118,15 @@ def test_a_missing_file_is_not_asked_for_again(publisher, cache):
     assert len(publisher.asked) == 1
 
 
+def test_a_web_page_is_not_taken_for_a_file_without_a_checksum(publisher, cache):
+    """Networks that want a login answer anything with one; pinned, it would be the file from then on."""
+    publisher.content, publisher.type = b"<!DOCTYPE html>", "text/html; charset=utf-8"
+    with pytest.raises(WeightsError, match=r"the reply is a web page.*put net\.pth into"):
+        weights.fetch(record(publisher, ""))
+    assert len(publisher.asked) == 1
+    assert not {"net.pth", "net.pth.sha256"} & here(cache)
+
+
 def test_a_server_that_stays_silent_is_given_up(publisher, cache, monkeypatch):
     monkeypatch.setattr(download, "ATTEMPTS", 2)
     asked = []

@@ -142,6 +142,7 @@ def test_video_models_of_hugging_face_come_with_their_configs():
     vjepa = huggingface.video(named("facebook/vjepa2-vitl-fpc64-256"))
     assert vjepa.licence == "MIT" and not vjepa.non_commercial
     assert vjepa.companions[1].url.endswith("/resolve/main/video_preprocessor_config.json")
+    assert huggingface.video(named("facebook/timesformer-base-finetuned-k400")).non_commercial
     assert "https://huggingface.co/some/body" in huggingface.video(named("some/body")).licence
     with pytest.raises(WeightsError, match="organisation/name"):
         huggingface.video(named("../videomae"))
@@ -206,6 +207,16 @@ def test_list_fetch_verify(offered, capsys, tmp_path):
     assert re.search(rf"{NAME} +yes +0 +net\.pth", capsys.readouterr().out)
     (tmp_path / "cache" / "net.pth").write_bytes(b"cut")
     assert main(["weights", "verify", NAME]) == 2
+    assert "published one" in capsys.readouterr().err
+
+
+def test_a_file_whose_companion_is_not_here_is_verified_too(offered, capsys, tmp_path, monkeypatch):
+    config = Weights("net.json", offered.url, "", "MIT", "Nobody")
+    official = Weights("net.pth", offered.url, offered.sha256[:8], "MIT", "Nobody", companions=(config,))
+    monkeypatch.setattr(passt, "official", lambda settings: official)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "net.pth").write_bytes(b"cut")
+    assert main(["weights", "verify"]) == 2
     assert "published one" in capsys.readouterr().err
 
 

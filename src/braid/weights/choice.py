@@ -12,6 +12,7 @@ from braid.errors import WeightsError
 from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.files import write_text
 from braid.flow.registry import REGISTRY as FLOW_METHODS
+from braid.weights import huggingface
 from braid.weights.folder import fetch, folder, sha256, verify
 from braid.weights.record import Weights
 
@@ -43,18 +44,22 @@ def official(settings: Mapping[str, Any]) -> Weights:
 def identity(settings: Mapping[str, Any]) -> str:
     """Return what stands for weights in the key of what they give, without reading a network.
 
-    Random weights are named by their seed and a file of the user's by its SHA-256. `pretrained` stands for itself:
-    the SHA-256 of official weights reaches the key by their receipt.
+    Random weights are named by their seed and a file of the user's by its SHA-256, with those of the configs that the
+    network is made from where these are the user's too. `pretrained` stands for itself: the SHA-256 of official weights
+    and their configs reaches the key by their receipt.
     """
-    chosen = settings.get("weights", "none")
-    if chosen == "random":
-        return f"random:{RANDOM_SEED}"
-    return chosen if chosen in ("none", "pretrained") else sha256(_users_file(chosen))
+    if is_pretrained(settings):
+        return "pretrained"
+    configs = huggingface.users_configs(settings) if settings["type"] == "transformers_video" else []
+    return " ".join([digest(settings), *(f"{path.name}:{sha256(path)}" for path in configs)])
 
 
 def digest(settings: Mapping[str, Any]) -> str:
     """Return the SHA-256 of the weights file, `random:<seed>`, or `none`."""
-    return sha256(find(settings)) if is_pretrained(settings) else identity(settings)
+    chosen = settings.get("weights", "none")
+    if chosen == "random":
+        return f"random:{RANDOM_SEED}"
+    return chosen if chosen == "none" else sha256(find(settings))
 
 
 def find(settings: Mapping[str, Any]) -> Path:
@@ -95,20 +100,24 @@ def receipt(settings: Mapping[str, Any], out: Path) -> None:
 
 
 def check_receipt(settings: Mapping[str, Any], path: Path) -> None:
-    """Refuse official weights that are not those of the receipt at `path`, by which features are known.
+    """Refuse official weights and companions that are not those of the receipt at `path`, by which features are known.
 
     Raises
     ------
     WeightsError
         Another file is in the folder now, or another one would be used.
     """
-    told = json.loads(path.read_text(encoding="utf-8"))
-    fetched = fetch(official(settings))
-    if sha256(fetched) != told["sha256"]:
-        raise WeightsError(
-            f"{fetched} has the SHA-256 {sha256(fetched)}, but {path} says {told['sha256']}: the weights have changed "
-            f"since they were fetched for this run; delete {path} and run again"
-        )
+    main = json.loads(path.read_text(encoding="utf-8"))
+    told = {each["file"]: each["sha256"] for each in (main, *main["companions"])}
+    weights = official(settings)
+    fetch(weights)
+    for each in weights.files:
+        here, said = sha256(folder() / each.file), told.get(each.file, "nothing of it")
+        if here != said:
+            raise WeightsError(
+                f"{folder() / each.file} has the SHA-256 {here}, but {path} says {said}: the weights have changed "
+                f"since they were fetched for this run; delete {path} and run again"
+            )
 
 
 def _users_file(name: str) -> Path:

@@ -59,7 +59,12 @@ def _fetch(arguments: argparse.Namespace) -> None:
 
 def _verify(arguments: argparse.Namespace) -> None:
     named = arguments.names or arguments.config
-    _each(((name, weights) for name, weights in _chosen(arguments) if named or is_here(weights)), verify)
+    _each(((name, weights) for name, weights in _chosen(arguments) if named or _is_begun(weights)), verify)
+
+
+def _is_begun(weights: Weights) -> bool:
+    """Return whether a file is here, also where its companions are not."""
+    return any((folder() / each.file).exists() for each in weights.files)
 
 
 def _each(chosen: Iterable[tuple[str, Weights]], action: Callable[[Weights], Any]) -> None:

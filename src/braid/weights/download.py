@@ -111,6 +111,8 @@ def _once(url: str, file: IO[bytes], part: Path) -> tuple[str, str]:
             raise EndedEarly("what came before does not fit") from error
         raise
     with reply:
+        if reply.headers.get_content_type() == "text/html":
+            raise OSError("the reply is a web page, as of a login, and not the file")
         digest = hashlib.sha256()
         if getattr(reply, "status", None) != 206:
             file.truncate(0)

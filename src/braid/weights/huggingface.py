@@ -17,8 +17,11 @@ HOST = "https://huggingface.co"
 VIDEO = {
     "videomae": ("CC-BY-NC-4.0", "Tong et al., VideoMAE, NeurIPS 2022"),
     "vjepa2": ("MIT", "Assran et al., V-JEPA 2, 2025"),
+    "timesformer": ("CC-BY-NC-4.0", "Bertasius et al., TimeSformer, ICML 2021"),
 }
 """Licence and citation of the families whose licence was read; by a part of the name."""
+CONFIGS = ("config.json", "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json")
+"""What `transformers` may read of a folder besides the weights."""
 
 
 def card(repository: str) -> str:
@@ -57,3 +60,14 @@ def video(settings: Mapping[str, Any]) -> Weights:
     processor = "video_preprocessor_config.json" if family == "vjepa2" else "preprocessor_config.json"
     configs = tuple(weights(repository, file, licence, citation) for file in ("config.json", processor))
     return weights(repository, "model.safetensors", licence, citation, configs)
+
+
+def users_configs(settings: Mapping[str, Any]) -> list[Path]:
+    """Return the configs that make a model of a user's own: those in the folder `architecture`, else beside its file.
+
+    The same weights give other numbers by another config, so what tells weights apart must tell these apart too.
+    """
+    folder = Path(settings["architecture"]).expanduser()
+    if not folder.is_dir():
+        folder = Path(settings["weights"]).expanduser().parent
+    return [folder / name for name in CONFIGS if (folder / name).is_file()]
