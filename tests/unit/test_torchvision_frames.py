@@ -118,6 +118,22 @@ def test_inception_turns_the_statistics_into_its_own(name):
     assert make(name).network.transform_input
 
 
+def test_a_pass_that_failed_leaves_nothing_behind(resnet, monkeypatch):
+    """Its memory is wanted for the next, smaller one."""
+    extractor, _ = resnet
+    batch = torch.randn(2, 3, 64, 64)
+    with monkeypatch.context() as patch, pytest.raises(torch.OutOfMemoryError), torch.inference_mode():
+        patch.setattr(extractor.network.fc, "forward", full)
+        extractor.forward(batch)
+    with torch.inference_mode():
+        extractor.forward(batch[:1])
+    assert extractor._read == []
+
+
+def full(*_):
+    raise torch.OutOfMemoryError
+
+
 def test_crops(resnet):
     extractor, _ = resnet
     photograph = pictures()["photograph"]

@@ -56,6 +56,7 @@ class TorchvisionFrames(FrameExtractor):
             )
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        self._read.clear()  # a pass that did not fit into memory may have left its own
         logits = self.network(batch)
         tokens = self._read.pop()
         return tokens.mean(dim=(2, 3)) if tokens.ndim == 4 else tokens, logits
