@@ -1,5 +1,7 @@
 """Settings that only the libraries know to be wrong are refused before anything is constructed."""
 
+from pathlib import Path
+
 import pytest
 from fake_clips import settings
 
@@ -7,7 +9,11 @@ from braid.errors import ConfigError
 from braid.extractors.check import check_extractors
 from braid.extractors.registry import REGISTRY
 
-NEEDED = {"timm": {"architecture": "resnet18"}, "flow_r2plus1d": {"flow": "farneback"}}
+NEEDED = {
+    "timm": {"architecture": "resnet18"},
+    "transformers_video": {"weights": "pretrained"},
+    "flow_r2plus1d": {"flow": "farneback"},
+}
 
 
 @pytest.mark.parametrize("kind", REGISTRY)
@@ -19,7 +25,11 @@ def test_defaults_are_accepted(kind):
     ("kind", "changes", "says"),
     [
         ("timm", {"architecture": "resnet19"}, "timm has no network 'resnet19'; near it are .*resnet18"),
-        ("torchvision", {"architecture": "convnext_bass"}, "no image network 'convnext_bass'; near it are convnext_base"),
+        (
+            "torchvision",
+            {"architecture": "convnext_bass"},
+            "'convnext_bass'; near it are convnext_base",
+        ),
         ("logmel", {"architecture": "efficientnet_b11"}, "timm has no network 'efficientnet_b11'"),
         ("logmel", {"f_max": 30000}, "at most 24000, half the rate"),
         ("logmel", {"n_mels": 900}, "mel bands hold no frequency"),
@@ -27,6 +37,13 @@ def test_defaults_are_accepted(kind):
         ("clip", {"architecture": "ViT-B-33"}, "open_clip has no architecture 'ViT-B-33'; near it are"),
         ("clip", {"pretrained_tag": "laion3b"}, "laion3b"),
         ("clip", {"classes": ["a", "very " * 80]}, "is longer than the 77 tokens"),
+        (
+            "clip",
+            {"architecture": "ViT-B-16-SigLIP2", "classes": ["a", "b"], "templates": ["{class} {"]},
+            "has a brace",
+        ),
+        ("transformers_video", {"architecture": "no/folder"}, "'no/folder' is no folder"),
+        ("transformers_video", {"architecture": str(Path(__file__).parent)}, "must hold config.json"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_key(kind, changes, says):

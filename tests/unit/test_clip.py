@@ -198,6 +198,16 @@ def test_mean_of_logits_ranks_as_the_mean_embedding():
     np.testing.assert_allclose(mean / np.linalg.norm(mean), cosines / np.linalg.norm(cosines), rtol=1e-4, atol=1e-6)
 
 
+def test_an_architecture_whose_published_weights_do_not_suit_takes_a_file_of_ones_own(tmp_path):
+    """All published weights of RN50x4 want QuickGELU; one that was trained anew need not."""
+    file = save(open_clip.create_model("RN50x4", pretrained_text=False), tmp_path / "mine.pt")
+    extractor = make("RN50x4", weights=str(file))
+    assert extractor.size == (288, 288)
+    check_colour(extractor, *OPENAI)
+    with pytest.raises(WeightsError, match="RN50x4-quickgelu"):
+        Clip.check(settings("clip", architecture="RN50x4", weights="pretrained"))
+
+
 def test_without_classes_there_are_no_scores():
     extractor = make()
     with torch.inference_mode():

@@ -78,7 +78,7 @@ class Planner(ABC):
         """Return the views, at least one, of [start, end) seconds of `clip`, all of which the stream covers."""
 
     @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:
+    def check(cls, settings: Mapping[str, Any]) -> None:  # noqa: B027 — of most, the schema knows everything
         """Refuse settings that the schema cannot know to be wrong, such as a name that a library does not have.
 
         This is called before the first job of a run, and should construct nothing large.

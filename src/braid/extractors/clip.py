@@ -64,7 +64,9 @@ class Clip(FrameExtractor):
         _check_name(name)
         if settings["weights"] == "pretrained" or settings["pretrained_tag"] is not None:
             table.tag_of(name, settings["pretrained_tag"])
-        if settings["classes"] and not table.tokenizer(name):  # of others, files may have to be fetched first
+        if settings["classes"] and table.tokenizer(name):  # whose files may have to be fetched first
+            _sentences(settings)
+        elif settings["classes"]:
             _words(settings)
 
     def _make(self) -> nn.Module:
@@ -94,10 +96,13 @@ class Clip(FrameExtractor):
         return state
 
     def preprocessing(self) -> PreprocessCfg:
-        """Return how pictures are prepared: as the weights of `pretrained_tag` want it, at the size of the network."""
-        known = {}
-        if open_clip.list_pretrained_tags_by_model(self.architecture):
-            tag = table.tag_of(self.architecture, self.settings["pretrained_tag"])
+        """Return how pictures are prepared: as the weights of `pretrained_tag` want it, at the size of the network.
+
+        Where no weights suit the architecture (those of RN50x4 have QuickGELU), it is as open_clip trains it.
+        """
+        known, wanted = {}, self.settings["pretrained_tag"]
+        if wanted or table.suited_tags(self.architecture):
+            tag = table.tag_of(self.architecture, wanted)
             known = get_pretrained_cfg(self.architecture, tag)
         return PreprocessCfg(**merge_preprocess_dict(self.network.visual.preprocess_cfg, known))
 
@@ -128,16 +133,20 @@ class Clip(FrameExtractor):
         return normalize(each.unflatten(0, words.shape[:2]).mean(dim=1), dim=-1)
 
 
-def _words(settings: Mapping[str, Any]) -> Tensor:
-    """Return the numbers of the words of the texts of the classes, int64 [C, P, L]."""
+def _sentences(settings: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return the name of each class and its texts."""
     classes = settings["classes"]
     names = list(classes.values() if isinstance(classes, Mapping) else classes)
-    sentences = texts(names, settings["templates"])
+    return list(zip(names, texts(names, settings["templates"]), strict=True))
+
+
+def _words(settings: Mapping[str, Any]) -> Tensor:
+    """Return the numbers of the words of the texts of the classes, int64 [C, P, L]."""
     tokenizer = _tokenizer(settings["architecture"])
     length = tokenizer.context_length
     filler = tokenizer([""], context_length=length + 1)[0, -1]
     words = []
-    for name, group in zip(names, sentences, strict=True):
+    for name, group in _sentences(settings):
         longer = tokenizer(group, context_length=length + 1)
         if (longer[:, -1] != filler).any():
             raise ConfigError(

@@ -63,6 +63,11 @@ class TransformersVideo(VideoExtractor):
         self.options = {"skip_predictor": True} if config.model_type == "vjepa2" and not classifies else {}
         self.network = nn.ModuleDict({"embedding": network, "classifier": classifier})
 
+    @classmethod
+    def check(cls, settings: Mapping[str, Any]) -> None:
+        if settings["weights"] != "pretrained":  # whose configs may have to be fetched first
+            _read(_folder(settings))
+
     def prepare(self, frames: Tensor, number: int) -> Tensor:
         processor = self.processor
         frames = self._process(frames, do_resize=processor.do_resize)

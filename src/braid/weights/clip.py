@@ -83,15 +83,13 @@ def tag_of(name: str, wanted: str | None) -> str:
         There are no weights of this tag, or none that suit.
     """
     import open_clip
-    from open_clip.pretrained import get_pretrained_cfg
 
     tags = open_clip.list_pretrained_tags_by_model(name)
     if not tags:
         raise WeightsError(
             f"open_clip has no weights for {name!r}; `open_clip.list_pretrained()` has all architectures and tags"
         )
-    quick = (open_clip.get_model_config(name) or {}).get("quick_gelu")
-    suited = [tag for tag in tags if quick or not get_pretrained_cfg(name, tag).get("quick_gelu")]
+    suited = suited_tags(name)
     if suited and (wanted is None or wanted in suited):
         return wanted or suited[0]
     if wanted is None or wanted in tags:
@@ -100,3 +98,13 @@ def tag_of(name: str, wanted: str | None) -> str:
             f"the architecture '{name}-quickgelu'"
         )
     raise WeightsError(f"open_clip has no tag {wanted!r} for {name!r}; choose from {', '.join(suited)}")
+
+
+def suited_tags(name: str) -> list[str]:
+    """Return the tags of an architecture whose weights were trained with its activation."""
+    import open_clip
+    from open_clip.pretrained import get_pretrained_cfg
+
+    quick = (open_clip.get_model_config(name) or {}).get("quick_gelu")
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    return [tag for tag in tags if quick or not get_pretrained_cfg(name, tag).get("quick_gelu")]
