@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import cv2
 import numpy as np
 import polars as pl
@@ -12,7 +14,7 @@ from scipy.spatial.distance import cdist
 from braid.errors import FeatureError, StoreError
 from braid.extractors.registry import REGISTRY
 from braid.store.features import FeatureShard, gather
-from braid.words import describe
+from braid.words import codebook, describe
 from braid.words import descriptors as store
 from braid.words.codebook import Codebook, prepare
 from braid.words.count import count_words
@@ -200,12 +202,24 @@ def test_words_are_the_centres_of_what_is_apart(tmp_path):
     assert nearest.min(axis=1).max() < 1
 
 
+@pytest.mark.parametrize("distances", [1, 1000, codebook.DISTANCES])
 @pytest.mark.parametrize("root", [False, True])
-def test_the_word_of_a_descriptor_is_the_nearest(root):
+def test_the_word_of_a_descriptor_is_the_nearest(root, distances, monkeypatch):
+    monkeypatch.setattr(codebook, "DISTANCES", distances)
     centres = prepare(noise(1, 50), root)
     x = noise(0, 300)
     expected = cdist(prepare(x, root).astype(float), centres.astype(float)).argmin(axis=1)
     np.testing.assert_array_equal(Codebook(centres, {"settings": {"root": root}}).words(x), expected)
+
+
+def test_memory_does_not_grow_with_words_and_descriptors():
+    words = Codebook(prepare(noise(1, 2000), False), {"settings": {"root": False}})
+    x = noise(0, 20_000)
+    tracemalloc.start()
+    words.words(x)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * 8 * codebook.DISTANCES < 8 * len(x) * 2000
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from braid.errors import StoreError
 from braid.files import whole
 from braid.words.sift import root_sift
 
+DISTANCES = 1 << 22
+"""Distances that are in memory at once, 32 MiB, however many words there are."""
+
 
 @dataclass(frozen=True)
 class Codebook:
@@ -37,9 +40,14 @@ class Codebook:
         descriptors : uint8 [n, 128]
         """
         # ‖x - c‖² without ‖x‖², which is the same for all c; in float64 its rounding decides nothing.
-        x = prepare(descriptors, self.attrs["settings"]["root"]).astype(np.float64)
         centres = self.centres.astype(np.float64)
-        return ((centres**2).sum(axis=1) - 2 * x @ centres.T).argmin(axis=1)
+        squares = (centres**2).sum(axis=1)
+        nearest = np.empty(len(descriptors), np.int64)
+        step = max(DISTANCES // len(centres), 1)
+        for at in range(0, len(descriptors), step):
+            x = prepare(descriptors[at : at + step], self.attrs["settings"]["root"]).astype(np.float64)
+            nearest[at : at + step] = (squares - 2 * x @ centres.T).argmin(axis=1)
+        return nearest
 
     def save(self, path: Path) -> None:
         """Write the file `path`, ending in ``.npz``; equal words give equal bytes."""
