@@ -47,6 +47,7 @@ class Experiment:
                 "passt": {"type": "passt", "weights": self.weights, "architecture": "passt_s_swa_p16_128_ap476"},
                 "clip": {"type": "clip", "weights": self.weights, "architecture": "ViT-B-32-quickgelu"},
             },
+            "flow": {},
             "schemes": {
                 name: {"type": "single", "features": ["passt" if name == "sound" else "clip"]}
                 if name in ("sound", "video")

@@ -166,6 +166,7 @@ def test_statuses_are_kept(tmp_path: Path) -> None:
 def test_the_shard_says_how_it_was_made(tmp_path: Path) -> None:
     with run({"a": Clip(moving(1, 0, 2))}, tmp_path) as shard:
         assert shard.attrs["settings"] == FARNEBACK
+        assert shard.attrs["device"] == "cpu"
         assert shard.attrs["versions"]["braid.flow"] == REGISTRY["farneback"].version
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import polars as pl
 import pytest
@@ -17,6 +19,7 @@ from scipy.stats import binomtest
 from braid import SCHEMAS
 from braid.config import schema
 from braid.errors import StoreError
+from braid.files import write_text
 from braid.report import OUTPUTS, tables, wording
 from braid.report.build import build_report
 from braid.report.collect import collect
@@ -198,7 +201,35 @@ def test_random_weights_are_announced_and_official_ones_come_with_their_licence(
     assert "Apache-2.0" in page and "Somebody, 2026" in page
     assert page.count("not for commercial use") == 1
     table = pl.read_csv(official / "tables" / "extractors.csv")
-    assert dict(table.select("extractor", "non_commercial").iter_rows()) == {"passt": False, "clip": True}
+    assert dict(table.select("name", "non_commercial").iter_rows()) == {"passt": False, "clip": True}
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "random"])
+def test_flow_networks_are_listed_with_their_weights_as_extractors_are(tmp_path: Path, weights: str) -> None:
+    experiment = Experiment(weights="pretrained", seeds=(0,))
+    results = experiment.write(tmp_path)
+    config = experiment.config()
+    settings = {"type": "gmflow", "weights": weights, "dtype": "bfloat16"}
+    config["flow"] = {"clip": settings, "not read": {"type": "raft", "weights": "random"}}
+    config["extractors"]["motion"] = {"type": "flow_r2plus1d", "weights": "random", "flow": "clip"}
+    made = {"settings": settings, "versions": {"torch": "2.13.0"}, "weights": "0123", "device": "cuda"}
+    shutil.copytree(results / "features" / "clip", results / "features" / "motion")
+    for path in (results / "features" / "motion").iterdir():
+        with h5py.File(path, "a") as file:
+            file.attrs["braid.source"] = json.dumps(made)
+    receipt = {"licence": "MIT or so", "non_commercial": True, "citation": "Flow, 2022"}
+    write_text(results / "weights" / "flow" / "clip.json", json.dumps(receipt))
+    build_report(results, config, TEMPLATE)
+    table = pl.read_csv(results / "tables" / "extractors.csv")
+    assert table.select("section", "name").rows()[2:] == [("extractors", "motion"), ("flow", "clip")]
+    flow = table.row(3, named=True)
+    assert (flow["type"], flow["weights"], flow["weights_identity"]) == ("gmflow", weights, "0123")
+    assert (flow["dtype"], flow["device"], flow["torch"]) == ("bfloat16", "cuda", "2.13.0")
+    page = (results / "report.html").read_text(encoding="utf-8")
+    official = weights == "pretrained"
+    assert flow["licence"] == ("MIT or so" if official else None)
+    assert ("Flow, 2022" in page) is official
+    assert ("motion, clip ran with" in page) is not official
 
 
 def test_problems_are_shown_with_their_reason(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_everything_runs_from_nothing_and_the_report_lists_it(counted, tmp_path)
     (fresh.folder / "results").rename(fresh.folder / "before")
     assert fresh.planned() == DECODING | PROBLEMS | DESCRIBING | {finding()} | counting() | TRAINING
     (extractor,) = table(counted, "extractors")
-    assert (extractor["extractor"], extractor["weights"], extractor["weights_identity"]) == ("words", "none", "")
+    assert (extractor["name"], extractor["weights"], extractor["weights_identity"]) == ("words", "none", "")
     (stream,) = table(counted, "streams")
     assert stream["ok"] == "12"
     rules = {row["rule"] for row in table(counted, "costs")}

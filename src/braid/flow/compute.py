@@ -64,6 +64,7 @@ def compute_flow(
         "settings": settings,
         "versions": {"braid.flow": entry.version, **{library: version(library) for library in LIBRARIES}},
         "weights": weights.digest(settings),
+        "device": device,
     }
     stat = decoded.stat()
     try:

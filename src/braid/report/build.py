@@ -105,7 +105,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         extractors=data["extractors"].to_dicts(),
         by_class=_by_class(found, data["per_class"]),
         figures={name: Markup(figures.inline(svg, name)) for name, svg in drawings.items()},
-        random=provenance.random_extractors(found.config["extractors"]),
+        random=provenance.random_networks(data["extractors"]),
         versions=provenance.versions(),
         commit=provenance.commit(template.parent),
         config_text=yaml.safe_dump(found.config, sort_keys=False, allow_unicode=True),

@@ -52,8 +52,10 @@ class Results:
         In the order of schemes in the config, then folds, then seeds.
     extractors : dict
         Extractor → attributes of its first feature shard.
+    flow : dict
+        Flow method that an extractor reads → attributes of a flow shard.
     receipts : dict
-        Extractor → what its official weights are, of those that have some.
+        Section of the config, `extractors` or `flow` → name → what its official weights are, of those that have some.
     statuses : dict
         Extractor → how many items have which status of the stream that it reads.
     problems : DataFrame
@@ -70,7 +72,8 @@ class Results:
     folds: list[str]
     runs: list[Run]
     extractors: dict[str, dict[str, Any]]
-    receipts: dict[str, dict[str, Any]]
+    flow: dict[str, dict[str, Any]]
+    receipts: dict[str, dict[str, dict[str, Any]]]
     statuses: dict[str, Counter[str]]
     problems: pl.DataFrame
     n_lost_clips: int
@@ -92,6 +95,8 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
     index = indexes.load(results / "index")
     folds = configs.folds(config, index.splits)
     attributes, statuses = _features(results / "features", config["extractors"], folds[0], index)
+    read = {name: settings["flow"] for name, settings in config["extractors"].items() if "flow" in settings}
+    flow = {method: attributes[name]["source"] for name, method in read.items()}
     return Results(
         config=config,
         index=index,
@@ -104,10 +109,14 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
             for seed in config["seeds"]
         ],
         extractors=attributes,
+        flow=flow,
         receipts={
-            name: _json(results / "weights" / "extractors" / f"{name}.json")
-            for name, settings in config["extractors"].items()
-            if weights.is_pretrained(settings)
+            section: {
+                name: _json(results / "weights" / section / f"{name}.json")
+                for name in names
+                if weights.is_pretrained(config[section][name])
+            }
+            for section, names in (("extractors", attributes), ("flow", flow))
         },
         statuses=statuses,
         problems=_table(

@@ -6,7 +6,8 @@ import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+
+import polars as pl
 
 LIBRARIES = (
     "av",
@@ -59,6 +60,6 @@ def commit(folder: Path) -> str:
         return ""
 
 
-def random_extractors(extractors: dict[str, dict[str, Any]]) -> list[str]:
-    """Return the extractors that ran with seeded random weights, so that their numbers say nothing of the networks."""
-    return [name for name, settings in extractors.items() if settings.get("weights") == "random"]
+def random_networks(networks: pl.DataFrame) -> list[str]:
+    """Return what ran with seeded random weights, of a table with `name` and `weights`: its numbers say nothing."""
+    return networks.filter(weights="random")["name"].to_list()

@@ -161,19 +161,23 @@ def streams(results: Results) -> pl.DataFrame:
 
 
 def extractors(results: Results) -> pl.DataFrame:
-    """One row an extractor: its type and weights, and how its features were computed, as recorded with them."""
+    """One row an extractor, then one a flow method that one of them reads: its type and weights, and how it was run.
+
+    All but type and weights are as recorded with the features or the flow.
+    """
+    recorded = {"extractors": results.extractors, "flow": {}}
+    for name, attrs in results.flow.items():
+        recorded["flow"][name] = attrs | {"dtype": attrs["settings"].get("dtype", "float32")} | attrs["versions"]
     rows = [
-        {
-            "extractor": name,
-            "type": settings["type"],
-            "weights": settings.get("weights", "none"),
-        }
-        | {key: results.receipts.get(name, {}).get(key) for key in ("licence", "non_commercial", "citation")}
-        | {key: results.extractors[name].get(key) for key in ("dtype", "device", "torch", "braid")}
-        | {"weights_identity": results.extractors[name].get("weights")}
-        for name, settings in results.config["extractors"].items()
+        {"section": section, "name": name, "type": settings["type"], "weights": settings.get("weights", "none")}
+        | {key: results.receipts[section].get(name, {}).get(key) for key in ("licence", "non_commercial", "citation")}
+        | {key: attrs.get(key) for key in ("dtype", "device", "torch", "braid")}
+        | {"weights_identity": attrs["weights"] if "weights" in settings else None}
+        for section, entries in recorded.items()
+        for name, attrs in entries.items()
+        for settings in (results.config[section][name],)
     ]
-    return pl.DataFrame(rows)
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def histories(results: Results) -> dict[str, list[pl.DataFrame]]:
