@@ -77,8 +77,8 @@ class Planner(ABC):
     def views(self, clip: Any, start: float, end: float) -> list[View]:
         """Return the views, at least one, of [start, end) seconds of `clip`, all of which the stream covers."""
 
-    @classmethod
-    def check(cls, settings: Mapping[str, Any]) -> None:  # noqa: B027 — of most, the schema knows everything
+    @classmethod  # noqa: B027 (of most, the schema knows everything)
+    def check(cls, settings: Mapping[str, Any]) -> None:
         """Refuse settings that the schema cannot know to be wrong, such as a name that a library does not have.
 
         This is called before the first job of a run, and should construct nothing large.
