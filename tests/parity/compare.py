@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 
+import flow_cases  # noqa: F401
+import frame_cases  # noqa: F401
 import pytest
+import sound_cases  # noqa: F401
 import torch
+import video_cases  # noqa: F401
 from cases import CASES, Case
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the references
