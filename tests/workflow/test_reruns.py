@@ -134,6 +134,16 @@ def test_version_of_an_extractor(project):
     assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], REPORT}
 
 
+@pytest.mark.parametrize("raised", [False, True], ids=["parameter", "version"])
+def test_flow_method(project, raised):
+    if raised:
+        raise_version(project, "flow", "farneback")
+    else:
+        edit(project, "flow.farneback.window", 9)
+    flow = {f"Computing farneback flow of shard {shard}" for shard in ("a", "b")}
+    assert project.planned() == flow | extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
+
+
 def test_version_of_a_scheme(project):
     raise_version(project, "schemes", "early")
     assert project.planned() == {SCHEMES["early"], REPORT}
@@ -158,7 +168,7 @@ def test_other_bytes_in_the_same_weights_file_are_other_weights(project):
 
 
 def test_new_extractor(project):
-    edit(project, "extractors.video", {"type": "r2plus1d", "weights": "random"})
+    edit(project, "extractors.video", {"type": "torchvision_video", "weights": "random"})
     assert project.planned() == extracting("video", "a", "b") | {REPORT}
     edit(project, "schemes.video", {"type": "single", "features": ["video"]})
     assert project.planned() == extracting("video", "a", "b") | {"Training video, fold 1, seed 0", REPORT}
