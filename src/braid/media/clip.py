@@ -220,8 +220,8 @@ def _audio(
     faults = []
     if tally.n_damaged:
         faults.append(f"{tally.n_damaged} packets are damaged")
-    if sound.n_not_finite:
-        faults.append(f"{sound.n_not_finite} samples are no finite numbers, there is silence in their place")
+    if sound.n_absurd:
+        faults.append(f"{sound.n_absurd} samples are NaN or absurdly large, there is silence in their place")
     if tally.error:
         faults.append(f"reading stopped early ({tally.error})")
     reason = "; ".join([*faults, f"{n_samples / rate:.2f} s were read"]) if faults else ""

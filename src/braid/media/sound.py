@@ -18,6 +18,8 @@ from braid.media.container import Tally, audio_stream, decode, open_media
 
 GAP_SECONDS = 0.1
 """Sound that lags behind its timestamps by more than this is put right by silence; less is their rounding."""
+LOUDEST = 2.0**32
+"""Times full scale. Floats that hold whole numbers of 32 bits reach half of it; squares of much more overflow."""
 BLOCK_SECONDS = 1.0
 """Sound that is resampled at once: a packet at a time costs twice as much."""
 
@@ -42,8 +44,8 @@ class Sound:
         Time of the first sample on the clip's clock.
     n_filled : int
         Samples of silence put where the file has a hole.
-    n_not_finite : int
-        Samples of the file that are no finite number, in any of its channels; there is silence in their place.
+    n_absurd : int
+        Samples of the file that are NaN or beyond `LOUDEST`, in any of its channels; there is silence in their place.
     tally : Tally
         Damage met.
     """
@@ -54,7 +56,7 @@ class Sound:
     start_seconds: float = 0.0
     end_seconds: float | None = None
     n_filled: int = 0
-    n_not_finite: int = 0
+    n_absurd: int = 0
     info: dict[str, object] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
 
@@ -110,19 +112,19 @@ class Sound:
     def _mono(self, resampler: av.AudioResampler, waiting: av.AudioFifo, last: bool = False) -> Iterator[np.ndarray]:
         """Yield what waits, resampled and mixed; if it is the last, also what the resampler holds back."""
         block = waiting.read()
-        for piece in ([] if block is None else [self._finite(block)]) + ([None] if last else []):
+        for piece in ([] if block is None else [self._audible(block)]) + ([None] if last else []):
             for frame in resampler.resample(piece):
                 yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
 
-    def _finite(self, block: AudioFrame) -> AudioFrame:
-        """Return `block` with silence for what is no finite number, before resampling spreads it."""
+    def _audible(self, block: AudioFrame) -> AudioFrame:
+        """Return `block` with silence for what no sound can be, before resampling spreads it."""
         if not block.format.name.startswith(("flt", "dbl")):
             return block
         samples = block.to_ndarray()
-        bad = ~np.isfinite(samples)
+        bad = ~(np.abs(samples) <= LOUDEST)  # NaN is not less than anything
         if not bad.any():
             return block
-        self.n_not_finite += int(bad.sum())
+        self.n_absurd += int(bad.sum())
         samples[bad] = 0
         silenced = AudioFrame.from_ndarray(samples, block.format.name, block.layout.name)
         silenced.sample_rate = block.sample_rate
