@@ -130,10 +130,15 @@ def test_a_window_of_a_clip_hears_only_that():
     torch.testing.assert_close(extractor.load(clip, view), extractor.log_mel(part[None])[0])
 
 
-def test_pretrained_kernels_are_summed_over_the_colours(tmp_path):
+TWO_FIRST = "repvgg_a0.rvgg_in1k"
+"""A network whose input goes into two convolutions."""
+
+
+@pytest.mark.parametrize("name", [SMALL, TWO_FIRST])
+def test_pretrained_kernels_are_summed_over_the_colours(name, tmp_path):
     """One channel is seen as the same in red, green and blue; the classifier of pictures is left out."""
-    rgb: Any = timm.create_model(SMALL)
-    extractor = small(weights=str(save(rgb, tmp_path / "rgb.pt")))
+    rgb: Any = timm.create_model(name)
+    extractor = small(architecture=name, weights=str(save(rgb, tmp_path / "rgb.pt")))
     batch = torch.randn(2, 1, 128, 94)
     with torch.inference_mode():
         tokens, logits = extractor.forward(batch)
@@ -142,9 +147,10 @@ def test_pretrained_kernels_are_summed_over_the_colours(tmp_path):
     assert logits is None
 
 
-def test_a_checkpoint_of_one_channel_is_taken_as_it_is(tmp_path, capfd):
-    own: Any = timm.create_model(SMALL, in_chans=1, num_classes=10)
-    extractor = small(weights=str(save(own, tmp_path / "own.pt")))
+@pytest.mark.parametrize("name", [SMALL, TWO_FIRST])
+def test_a_checkpoint_of_one_channel_is_taken_as_it_is(name, tmp_path, capfd):
+    own: Any = timm.create_model(name, in_chans=1, num_classes=10)
+    extractor = small(architecture=name, weights=str(save(own, tmp_path / "own.pt")))
     batch = torch.randn(2, 1, 128, 94)
     with torch.inference_mode():
         tokens, logits = extractor.forward(batch)

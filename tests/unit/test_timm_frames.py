@@ -129,6 +129,15 @@ def test_another_networks_file_is_refused(tmp_path):
         make("test_resnet", weights=str(file))
 
 
+@pytest.mark.parametrize("other", ["vit_tiny_patch16_384", "vit_small_patch32_224"])
+def test_a_transformer_of_other_patches_is_not_made_to_fit(other, tmp_path):
+    """timm would interpolate its positions and kernels without a word."""
+    file = save(timm.create_model(other), tmp_path / "vit.pth")
+    name = "vit_tiny_patch16_224" if "tiny" in other else "vit_small_patch16_224"
+    with pytest.raises(WeightsError, match=r"vit\.pth does not fit .* it has (patch_embed|pos_embed).* instead of"):
+        make(name, weights=str(file))
+
+
 def test_unknown_architecture():
     with pytest.raises(ConfigError, match=r"no network 'regnety_064\.ra4_in1k'; near it are .*regnety_064\.ra3_in1k"):
         make("regnety_064.ra4_in1k")

@@ -19,7 +19,7 @@ from torchaudio.transforms import MelSpectrogram
 from braid.errors import ConfigError
 from braid.extractors.audio import AudioExtractor
 from braid.extractors.base import View, build
-from braid.extractors.timm_frames import check_name
+from braid.extractors.timm_frames import check_name, is_same_size
 
 FLOOR = 1e-6
 """Power that is added to each band before the logarithm: about what the rounding of sound to 16 bits leaves in one, so
@@ -120,7 +120,10 @@ class LogMelNetwork(AudioExtractor):
 
     def _adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return a state dict as timm would load it, RGB kernels summed and some names changed."""
-        head, first = (state.get(f"{name}.weight") for name in (self.known.classifier, self.known.first_conv))
+        convs = self.known.first_conv or ()
+        firsts = {f"{name}.weight" for name in ([convs] if isinstance(convs, str) else convs)}  # RepVGG has two
+        first = next((state[name] for name in firsts if name in state), None)
+        head = state.get(f"{self.known.classifier}.weight")
         n_classes = self.known.num_classes if head is None else len(head)
         n_channels = self.known.input_size[0] if first is None else first.shape[1]
         overlay = {
@@ -134,6 +137,8 @@ class LogMelNetwork(AudioExtractor):
             )
         except (KeyError, RuntimeError):
             return state  # of which `build` will say what does not fit
+        if not is_same_size(state, network.state_dict(), but=firsts):
+            return state
         if n_channels != 1:
             network.reset_classifier(0)
         return network.state_dict()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -48,16 +48,27 @@ class TimmFrames(FrameExtractor):
         """Return a published state dict as timm itself would load it: it renames and reshapes some."""
         given = dict(state)  # which timm changes
         try:
-            return timm.create_model(
+            adapted = timm.create_model(
                 self.architecture, pretrained=True, pretrained_cfg_overlay={"state_dict": given}
             ).state_dict()
         except (KeyError, RuntimeError):
             return state  # of which `build` will say what does not fit
+        return adapted if is_same_size(state, adapted) else state
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         features = self.network.forward_features(batch)
         tokens = self.network.forward_head(features, pre_logits=True)
         return tokens, self.network.forward_head(features) if self.has_classes else None
+
+
+def is_same_size(given: Mapping[str, Tensor], adapted: Mapping[str, Tensor], but: Collection[str] = ()) -> bool:
+    """Return whether what timm makes of a file has as many numbers under each name, apart from the names `but`.
+
+    timm interpolates the positions and patches of a transformer to those of another one: the numbers would be of
+    neither.
+    """
+    names = (given.keys() & adapted.keys()) - set(but)
+    return all(given[name].numel() == adapted[name].numel() for name in names)
 
 
 def check_name(name: str) -> None:
