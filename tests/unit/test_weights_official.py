@@ -6,10 +6,10 @@ import pytest
 import yaml
 from publisher import publishing
 
-from braid import weights
+from braid import config, weights
 from braid.cli import main
 from braid.errors import WeightsError
-from braid.weights import catalogue, choice, clip, huggingface, openl3, passt, timm, torchvision, x3d
+from braid.weights import catalogue, choice, clip, gmflow, huggingface, openl3, passt, timm, torchvision, x3d
 from braid.weights.record import Weights, is_non_commercial
 
 KINETICS = {
@@ -152,6 +152,7 @@ def test_video_models_of_hugging_face_come_with_their_configs():
     ("function", "settings"),
     [
         (passt.official, named("nonesuch")),
+        (gmflow.network, {"architecture": "gmflow", "trained_on": "nonesuch"}),
         (x3d.official, named("xl")),
         (openl3.audio, {"input": "mel512", "content": "env"}),
         (openl3.image, {"input": "mel256", "content": "speech"}),
@@ -160,6 +161,13 @@ def test_video_models_of_hugging_face_come_with_their_configs():
 def test_unknown_architectures_are_refused_with_a_choice(function, settings):
     with pytest.raises(WeightsError, match="choose from"):
         function(settings)
+
+
+def test_every_flow_network_that_a_config_can_name_has_official_weights():
+    architectures, data = (
+        config.types("flow")["gmflow"]["properties"][key]["enum"] for key in ("architecture", "trained_on")
+    )
+    assert {(architecture, each) for architecture in architectures for each in data} == set(gmflow.URLS)
 
 
 @pytest.mark.parametrize("licence", ["CC-BY-NC-4.0", "cc-by-nc-sa-4.0", "fair-noncommercial-research-license"])

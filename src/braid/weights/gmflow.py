@@ -20,6 +20,7 @@ URLS = {
     ("gmflow", "things"): f"{PTLFLOW}gmflow-things-5a18a9e8.ckpt",
     ("gmflow", "sintel"): f"{PTLFLOW}gmflow-sintel-d6f83ccd.ckpt",
     ("gmflow", "kitti"): f"{PTLFLOW}gmflow-kitti-af50eb2e.ckpt",
+    ("gmflow_refine", "mixdata"): f"{UNIMATCH}gmflow-scale2-mixdata-train320x576-9ff1c094.pth",
     ("gmflow_refine", "chairs"): f"{PTLFLOW}gmflow_refine-chairs-88cdc009.ckpt",
     ("gmflow_refine", "things"): f"{PTLFLOW}gmflow_refine-things-e40899f5.ckpt",
     ("gmflow_refine", "sintel"): f"{PTLFLOW}gmflow_refine-sintel-ee46a2c4.ckpt",
@@ -32,8 +33,8 @@ def network(settings: Mapping[str, Any]) -> Weights:
     """Return the file of `architecture` and `trained_on`."""
     wanted = settings["architecture"], settings["trained_on"]
     if wanted not in URLS:
-        known = ", ".join(data for architecture, data in URLS if architecture == wanted[0])
-        raise WeightsError(f"{wanted[0]} has no official weights of {wanted[1]!r}; choose from {known}")
+        known = ", ".join("-".join(each) for each in URLS)
+        raise WeightsError(f"GMFlow has no official weights {'-'.join(wanted)!r}; choose from {known}")
     url = URLS[wanted]
     return Weights(
         file=url.rpartition("/")[2],
