@@ -1,5 +1,8 @@
 """The flow shard: what is written comes back, and a broken file is named."""
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +99,31 @@ def test_a_failure_leaves_what_was_finished_to_the_next_writer(tmp_path: Path) -
     with FlowWriter(path, "uint8", BOUND, {}) as writer:
         assert writer.finished == {"b"}
         writer.write("a", TIMES[:3], "ok", "", (FLOW[:2],))
+    with FlowShard(path) as shard:
+        assert [shard[name].n_pairs for name in shard.clips] == [2, 1]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_is_killed_within_a_clip_leaves_the_clips_before(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr.zip"
+    code = f"""
+import os, signal
+import numpy as np
+from pathlib import Path
+from braid.store.flow import FlowWriter
+def blocks():
+    yield np.ones((9, 2, 6, 9), np.float32)
+    os.kill(os.getpid(), signal.SIGKILL)
+with FlowWriter(Path({str(path)!r}), "uint8", {BOUND}, {{}}) as writer:
+    writer.write("a", np.arange(3.0), "ok", "", [np.ones((2, 2, 6, 9), np.float32)])
+    writer.write("b", np.arange(20.0), "ok", "", blocks())
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert not path.exists()
+    assert len([file for file in tmp_path.rglob("*.zarr.zip") if file.is_file()]) == 2  # one of them half-written
+    with FlowWriter(path, "uint8", BOUND, {}) as writer:
+        assert writer.finished == {"a"}
+        writer.write("b", TIMES[:2], "ok", "", (FLOW[:1],))
     with FlowShard(path) as shard:
         assert [shard[name].n_pairs for name in shard.clips] == [2, 1]
     assert list(tmp_path.iterdir()) == [path]
