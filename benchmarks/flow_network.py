@@ -1,7 +1,7 @@
 """Time a flow network over a decoded shard against the usual loop: one pair at a time, float32, a plain forward pass.
 
     python benchmarks/flow_network.py [--type gmflow] [--architecture gmflow] [--dtype bfloat16] [--batch-size 32]
-                                      [--clips 16] [--frames 94] [--size 256x340]
+                                      [--clips 64] [--frames 94] [--size 256x340]
 
 makes clips of a drifting texture, decodes them, and in one run on one device measures
 - the loop: each frame of each pair from memory through the whole network, one pair at a time;
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--architecture", default="gmflow")
     parser.add_argument("--dtype", default="float32" if small else "bfloat16", choices=["float32", "bfloat16"])
     parser.add_argument("--batch-size", type=int, default=8 if small else 32)
-    parser.add_argument("--clips", type=int, default=3 if small else 16)
+    parser.add_argument("--clips", type=int, default=3 if small else 64)
     parser.add_argument("--frames", type=int, default=9 if small else 94)
     parser.add_argument("--size", default="64x96" if small else "256x340", help="height x width")
     arguments = parser.parse_args()
