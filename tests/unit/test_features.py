@@ -1,5 +1,6 @@
 """Feature shards: what is written comes back, in any order of usable and unusable items."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -87,8 +88,12 @@ def test_truncated_and_foreign_files_are_named(tmp_path):
     with FeatureWriter(tmp_path / "a.h5", {}) as writer:
         writer.append("x", np.ones(2, np.float32))
     (tmp_path / "cut.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:900])
-    with pytest.raises(StoreError, match=r"cut\.h5"):
-        FeatureShard(tmp_path / "cut.h5")
+    (tmp_path / "text.h5").write_text("no shard")
+    with h5py.File(tmp_path / "foreign.h5", "w") as file:
+        file.attrs["format"] = "another"
+    for name in ("cut", "text", "foreign", "absent"):
+        with pytest.raises(StoreError, match=rf"{name}\.h5 .*delete it"):
+            FeatureShard(tmp_path / f"{name}.h5")
 
 
 def test_appending_needs_no_memory_of_the_shard(tmp_path):

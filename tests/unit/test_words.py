@@ -338,7 +338,7 @@ def test_another_kind_of_file_is_named(tmp_path):
 
     with FeatureWriter(tmp_path / "a.h5", {}) as writer:
         writer.append("x", np.zeros(3, np.float32))
-    with pytest.raises(StoreError, match=r"a\.h5 is no descriptor shard"):
+    with pytest.raises(StoreError, match=r"a\.h5 is no file of the format 'braid descriptors"):
         DescriptorShard(tmp_path / "a.h5")
 
 

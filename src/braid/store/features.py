@@ -15,7 +15,6 @@ The attributes of the file say how the numbers came about, each as JSON.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import cached_property
@@ -25,8 +24,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from braid.errors import FeatureError, StoreError
-from braid.files import whole
+from braid.errors import FeatureError
+from braid.store.rows import RowShard, created
 
 FORMAT = "braid features 2"
 CHUNK_BYTES = 512 * 1024
@@ -52,10 +51,7 @@ class FeatureWriter:
 
     def __enter__(self) -> FeatureWriter:
         with ExitStack() as stack:
-            self._file = stack.enter_context(h5py.File(stack.enter_context(whole(self._path)), "w"))
-            self._file.attrs["format"] = FORMAT
-            for key, value in self._attrs.items():
-                self._file.attrs[f"braid.{key}"] = json.dumps(value, ensure_ascii=False)
+            self._file = stack.enter_context(created(self._path, FORMAT, self._attrs))
             self._open = stack.pop_all()
         return self
 
@@ -133,54 +129,10 @@ class FeatureWriter:
         data[len(data) - len(values) :] = values
 
 
-class FeatureShard:
-    """A feature shard for reading; each property reads what it names.
+class FeatureShard(RowShard):
+    """A feature shard for reading."""
 
-    Raises
-    ------
-    StoreError
-        The file is truncated or no feature shard.
-    """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        try:
-            self._file = h5py.File(self.path, "r", locking=False)  # a lock can fail on network file systems
-            file_format = self._file.attrs.get("format")
-        except OSError as error:
-            raise StoreError(f"{self.path} cannot be read ({error}); delete it and run again") from error
-        if file_format != FORMAT:
-            raise StoreError(f"{self.path} is no feature shard of this version of braid; delete it and run again")
-
-    def __enter__(self) -> FeatureShard:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._file.close()
-
-    @cached_property
-    def attrs(self) -> dict[str, Any]:
-        """How the numbers came about, as given to `FeatureWriter`."""
-        return {
-            key.removeprefix("braid."): json.loads(str(value))
-            for key, value in self._file.attrs.items()
-            if key.startswith("braid.")
-        }
-
-    @cached_property
-    def items(self) -> list[str]:
-        """Names of the N items, in the order of the rows."""
-        return self._texts("item")
-
-    @cached_property
-    def status(self) -> list[str]:
-        """Status of the stream that the extractor reads, one an item."""
-        return self._texts("status")
-
-    @cached_property
-    def reason(self) -> list[str]:
-        """Why the status is not `ok`, one an item."""
-        return self._texts("reason")
+    FORMAT = FORMAT
 
     @cached_property
     def embedding(self) -> np.ndarray:
@@ -203,15 +155,8 @@ class FeatureShard:
     def _token_end(self) -> np.ndarray:
         return self._read("token_end")
 
-    def _texts(self, name: str) -> list[str]:
-        return [value.decode() for value in self._read(name)]
-
     def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        if name not in self._file:
-            return np.empty(0)
-        data = self._file[name]
-        assert isinstance(data, h5py.Dataset)
-        return data[rows]
+        return super()._read(name, rows) if name in self._file else np.empty(0)
 
 
 def gather(paths: Sequence[str | Path], items: Sequence[str], shards: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,6 @@ The attributes of the file say how the numbers came about, each as JSON.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import cached_property
@@ -25,8 +24,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from braid.errors import StoreError
-from braid.files import whole
+from braid.store.rows import RowShard, created
 from braid.words.sift import DIMENSION
 
 FORMAT = "braid descriptors 1"
@@ -54,10 +52,7 @@ class DescriptorWriter:
 
     def __enter__(self) -> DescriptorWriter:
         with ExitStack() as stack:
-            self._file = stack.enter_context(h5py.File(stack.enter_context(whole(self._path)), "w"))
-            self._file.attrs["format"] = FORMAT
-            for key, value in self._attrs.items():
-                self._file.attrs[f"braid.{key}"] = json.dumps(value, ensure_ascii=False)
+            self._file = stack.enter_context(created(self._path, FORMAT, self._attrs))
             self._descriptors = self._file.create_dataset(
                 "descriptors", (0, DIMENSION), np.uint8, maxshape=(None, DIMENSION), chunks=(1024, DIMENSION)
             )
@@ -88,51 +83,10 @@ class DescriptorWriter:
         self._frame_end.append(len(self._times))
 
 
-class DescriptorShard:
-    """A descriptor shard for reading.
+class DescriptorShard(RowShard):
+    """A descriptor shard for reading."""
 
-    Raises
-    ------
-    StoreError
-        The file is truncated or no descriptor shard.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        try:
-            self._file = h5py.File(self.path, "r", locking=False)  # a lock can fail on network file systems
-            file_format = self._file.attrs.get("format")
-        except OSError as error:
-            raise StoreError(f"{self.path} cannot be read ({error}); delete it and run again") from error
-        if file_format != FORMAT:
-            raise StoreError(f"{self.path} is no descriptor shard of this version of braid; delete it and run again")
-
-    def __enter__(self) -> DescriptorShard:
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._file.close()
-
-    @cached_property
-    def attrs(self) -> dict[str, Any]:
-        """How the numbers came about, as given to `DescriptorWriter`."""
-        named = {key: value for key, value in self._file.attrs.items() if key.startswith("braid.")}
-        return {key.removeprefix("braid."): json.loads(str(value)) for key, value in named.items()}
-
-    @cached_property
-    def items(self) -> list[str]:
-        """Names of the N items."""
-        return self._texts("item")
-
-    @cached_property
-    def status(self) -> list[str]:
-        """Status of the video, one an item."""
-        return self._texts("status")
-
-    @cached_property
-    def reason(self) -> list[str]:
-        """Why the status is not `ok`, one an item."""
-        return self._texts("reason")
+    FORMAT = FORMAT
 
     @cached_property
     def times(self) -> np.ndarray:
@@ -158,11 +112,3 @@ class DescriptorShard:
         """Yield the descriptors `start` to `stop` in blocks: the number of the first one, and uint8 [n, 128]."""
         for first in range(start, stop, BLOCK_ROWS):
             yield first, self._read("descriptors", slice(first, min(first + BLOCK_ROWS, stop)))
-
-    def _texts(self, name: str) -> list[str]:
-        return [value.decode() for value in self._read(name)]
-
-    def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        data = self._file[name]
-        assert isinstance(data, h5py.Dataset)
-        return data[rows]
