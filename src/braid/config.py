@@ -141,7 +141,12 @@ def _sentences(error: ValidationError, where: str) -> Iterator[str]:
         yield f"{key} lacks {' and '.join(map(repr, missing))}."
     elif rule == "type":
         wanted = " or ".join(limit) if isinstance(limit, list) else limit
-        yield f"{key} must be of type {wanted}, got {value!r}."
+        cure = f"; write [{value}]" if limit == "array" and isinstance(value, str) else ""
+        yield f"{key} must be of type {wanted}, got {value!r}{cure}."
+    elif rule == "minItems":
+        yield f"{key} must be a list with at least {limit}, got {value!r}."
+    elif rule == "uniqueItems":
+        yield f"{key} must not name anything twice, got {value!r}."
     elif rule == "enum":
         choices = ", ".join("null" if choice is None else str(choice) for choice in limit)
         yield f"{key} must be one of {choices}, got {value!r}."
@@ -158,9 +163,22 @@ def _sentences(error: ValidationError, where: str) -> Iterator[str]:
     elif rule == "pattern":
         yield f"{key}: {value!r} must match {limit} (letters, digits and what the pattern names)."
     elif rule == "anyOf":
-        yield f"{key}: {value!r} is none of the forms that are allowed. {rules.get('description', '')}".strip()
+        yield f"{key} must be {' or '.join(map(_form, limit))}, got {value!r}."
     else:
         yield f"{key}: {error.message}."
+
+
+def _form(rule: dict[str, Any]) -> str:
+    """Return in words what one alternative of a rule allows."""
+    if "const" in rule:
+        return str(rule["const"])
+    if "enum" in rule:
+        return ", ".join(map(str, rule["enum"]))
+    words = {"null": "null", "array": "a list", "object": "a mapping", "string": "text"}
+    name = words.get(rule["type"], f"of type {rule['type']}")
+    least = rule.get("minimum", rule.get("minItems", rule.get("minProperties")))
+    what = "at least" if "minimum" in rule else "with at least"
+    return name if least is None else f"{name} {what} {least}"
 
 
 def resolve(rule: dict[str, Any], document: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Settings that only the libraries know to be wrong are refused before anything is constructed."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,13 @@ def test_every_wrong_entry_is_named():
         "config key extractors.renset18",
         "config key extractors.renset34",
     ]
+
+
+def test_checking_leaves_the_root_logger_alone():
+    """A handler that stayed there would print every line of Snakemake twice."""
+    code = (
+        "import logging, sys; sys.path.insert(0, 'tests/unit'); from fake_clips import settings;"
+        "from braid.extractors.check import check_extractors;"
+        "check_extractors({'look': settings('clip', classes=['a', 'b'])}); assert logging.getLogger().handlers == []"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

@@ -211,3 +211,28 @@ def test_fill_is_strict(tmp_path, change, sentence):
     change(state)
     with pytest.raises(WeightsError, match=rf"a\.pt does not fit Linear in 1 .*{sentence}"):
         weights.fill(nn.Linear(3, 2), state, tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "it is empty"),
+        (b"\n<!DOCTYPE html><html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "it is a pointer of git-lfs"),
+        (b"just some text that nobody trained", "holds more than tensors and plain values"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_called_what_it_is(tmp_path, content, says):
+    path = tmp_path / "mine.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=f"mine.pth cannot be read: .*{says}") as raised:
+        weights.load(path)
+    assert "weights_only" not in str(raised.value)
+
+
+def test_a_whole_network_is_refused_without_advice_to_run_its_code(tmp_path):
+    path = tmp_path / "network.pth"
+    torch.save(nn.Linear(2, 2), path)
+    with pytest.raises(WeightsError, match=r"save `network\.state_dict\(\)` alone") as raised:
+        weights.load(path)
+    assert "weights_only" not in str(raised.value)

@@ -193,13 +193,19 @@ def _tokenizer(name: str) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep away what open_clip logs of a network that has no weights yet."""
-    root = logging.getLogger()
+    """Keep away what open_clip logs of a network that has no weights yet, and leave the loggers as they are.
+
+    It logs by functions that give the root logger a handler where there is none, which would print all that other
+    libraries, Snakemake among them, say from then on.
+    """
+    root, handler = logging.getLogger(), logging.NullHandler()
+    root.addHandler(handler)
     root.addFilter(_is_not_about_random_weights)
     try:
         yield
     finally:
         root.removeFilter(_is_not_about_random_weights)
+        root.removeHandler(handler)
 
 
 def _is_not_about_random_weights(record: logging.LogRecord) -> bool:

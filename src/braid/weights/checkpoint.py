@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ def load(path: Path) -> dict[str, Tensor]:
     except WeightsError:
         raise
     except Exception as error:  # what these readers raise on a broken file is not documented
-        raise WeightsError(f"weights file {path} cannot be read: {error}") from error
+        raise WeightsError(f"weights file {path} cannot be read: {_fault(path, error)}") from error
     for key in NESTED_UNDER:
         if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
             state = state[key]
@@ -54,6 +55,24 @@ def _read(path: Path) -> Any:
     if _is_torchscript(path):
         return torch.jit.load(path, map_location="cpu").state_dict()
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """Return what is wrong with a file that a reader refused; PyTorch's own advice is to run the code in it."""
+    with path.open("rb") as file:
+        begin = file.read(64).lstrip()
+    if not begin:
+        return "it is empty"
+    if begin.startswith(b"<"):
+        return "it is a web page; fetch the file itself"
+    if begin.startswith(b"version https://git-lfs"):
+        return "it is a pointer of git-lfs; fetch the file itself with `git lfs pull`"
+    if isinstance(error, (pickle.UnpicklingError, KeyError)):
+        return (
+            "it is no file of torch.save, or holds more than tensors and plain values, whose code is never run; save "
+            "`network.state_dict()` alone"
+        )
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'damaged or cut short'}"
 
 
 def _is_tensor(value: Any) -> bool:
