@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
+from pathlib import Path
 
-import flow_cases  # noqa: F401
-import frame_cases  # noqa: F401
 import pytest
-import sound_cases  # noqa: F401
 import torch
-import video_cases  # noqa: F401
 from cases import CASES, Case
+
+for family in sorted(Path(__file__).parent.glob("*_cases.py")):
+    importlib.import_module(family.stem)  # which registers its cases
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the references
 

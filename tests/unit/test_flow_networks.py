@@ -13,7 +13,7 @@ from torchvision.models import get_model
 from braid import config
 from braid.flow.gmflow import GMFlowMethod
 from braid.flow.raft import Raft
-from braid.networks import gmflow
+from braid.networks import gmflow, gmflow_attention
 from braid.networks.gmflow import GMFlow
 
 RNG = np.random.default_rng(0)
@@ -86,14 +86,14 @@ def test_warping_takes_features_from_where_the_flow_points() -> None:
 
 def test_windows_are_cut_and_joined() -> None:
     x = torch.arange(2 * 8 * 12 * 3.0).view(2, 8, 12, 3)
-    windows = gmflow._to_windows(x, 2)
+    windows = gmflow_attention.to_windows(x, 2)
     assert torch.equal(windows[1].view(4, 6, 3), x[0, :4, 6:])
-    assert torch.equal(gmflow._from_windows(windows, x.shape, 2), x)
+    assert torch.equal(gmflow_attention.from_windows(windows, x.shape, 2), x)
 
 
 def test_cells_that_a_shift_made_neighbours_do_not_see_each_other() -> None:
     """With a shift of half a window, the last window along a side holds cells of both ends of the picture."""
-    mask = gmflow._shift_mask(8, 8, 2, (2, 2), torch.device("cpu")).view(4, 4, 4, 4, 4)
+    mask = gmflow_attention.shift_mask(8, 8, 2, (2, 2), torch.device("cpu")).view(4, 4, 4, 4, 4)
     assert (mask[0] == 0).all()
     sees = mask[3, 0, 0] == 0  # the first cell of the last window
     assert sees.tolist() == [[True, True, False, False]] * 2 + [[False] * 4] * 2

@@ -32,7 +32,7 @@ class Block(NamedTuple):
 
 
 def compute_flow(
-    decoded: Path, out: Path, settings: dict[str, Any], threads: int, device: str, batch_size: int = 16
+    decoded: Path, out: Path, settings: dict[str, Any], threads: int, device: str, batch_size: int
 ) -> None:
     """Write the flow of every clip of a decoded shard.
 

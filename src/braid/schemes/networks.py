@@ -7,6 +7,7 @@ and the mask bool [B, M] and returns float32 [B, C]. Every item given has at lea
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from braid.schemes.batch import Batch
 from braid.schemes.fit import Epoch, fit
 
 
-class Scheme(nn.Module):
+class Scheme(nn.Module, ABC):
     """Base of all schemes; each is made from the same four arguments.
 
     Parameters
@@ -36,9 +37,9 @@ class Scheme(nn.Module):
         self.name = "+".join(features)
         self.settings = settings
 
+    @abstractmethod
     def forward(self, features: list[Tensor], present: Tensor) -> Tensor:
         """Return log probabilities, float32 [B, C]."""
-        raise NotImplementedError
 
     def learn(self, train: Batch, val: Batch) -> list[Epoch]:
         """Train in place and return what happened; parts that are trained one by one override this."""
