@@ -1,14 +1,15 @@
 """The config: checked against its schemas, completed with their defaults, its cross references followed.
 
 The schemas under `workflow/schemas/` are the one source of names, types, ranges, units and defaults. `decode` and
-`report` have a schema each; an entry of `flow`, `extractors` or `schemes` has the schema of its `type`.
+`report` have a schema each; an entry of `flow`, `backbones`, `extractors` or `schemes` has the schema of its `type`.
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -21,7 +22,10 @@ from braid import SCHEMAS
 from braid.errors import ConfigError
 
 SECTIONS = ("decode", "report")
-TYPED_SECTIONS = ("flow", "extractors", "schemes")
+TYPED_SECTIONS = ("flow", "backbones", "extractors", "schemes")
+
+INPUTS_WITH_FLOW = ("flow", "flow_grey", "zeros_grey")
+"""What a backbone can read that is, or goes with, a stored flow."""
 
 
 @cache
@@ -190,29 +194,74 @@ def resolve(rule: dict[str, Any], document: str) -> dict[str, Any]:
 
 
 def _follow_references(config: dict[str, Any]) -> None:
+    for name, entry in config["backbones"].items():
+        _check_backbone(entry, f"backbones.{name}", config)
+        _is_heard(entry, "backbones", name, config)
     for name, entry in config["extractors"].items():
         if "flow" in entry:
             _exists(entry["flow"], "flow", config, f"extractors.{name}.flow")
+        if "backbone" in entry:
+            _exists(entry["backbone"], "backbones", config, f"extractors.{name}.backbone")
         package = types("extractors")[entry["type"]].get("x-package")
         if package and find_spec(package) is None:
             raise ConfigError(
                 f"config key extractors.{name}.type is {entry['type']!r}, which needs the package {package}, and that "
                 f"is not installed: install braid with its extra of that name, as in `pip install '.[{package}]'`."
             )
-        stored = config["decode"]["sample_rate"]
-        heard = entry.get("sample_rate", types("extractors")[entry["type"]].get("x-sample-rate", 0))
-        if stored < heard:
-            raise ConfigError(
-                f"config key decode.sample_rate must be at least {heard} for extractors.{name} (type {entry['type']}), "
-                f"got {stored}; the network would be without the treble that it was trained on."
-            )
+        _is_heard(entry, "extractors", name, config)
     for name, entry in config["schemes"].items():
         for extractor in entry["features"]:
             _exists(extractor, "extractors", config, f"schemes.{name}.features")
 
 
+def _check_backbone(entry: dict[str, Any], where: str, config: dict[str, Any]) -> None:
+    if entry.get("architecture") == "tiny" and entry["weights"] == "pretrained":
+        raise ConfigError(
+            f"config key {where}.weights is pretrained, but the architecture tiny has no official weights; write "
+            "`weights: random` to train from scratch."
+        )
+    for key in ("scale", "ratio"):
+        least, largest = entry.get(key, (0, 0))
+        if least > largest:
+            raise ConfigError(f"config key {where}.{key} must be [least, largest], got {entry[key]}.")
+    if (entry.get("short_side") or math.inf) < (entry.get("crop") or 0):
+        raise ConfigError(
+            f"config key {where}.short_side must be at least its crop {entry['crop']}, got {entry['short_side']}."
+        )
+    kind, flow = entry.get("input"), entry.get("flow")
+    if kind in INPUTS_WITH_FLOW and flow is None:
+        raise ConfigError(
+            f"config key {where} lacks 'flow', the name of a stored flow, which the input {kind} needs; "
+            f"{_choice(config['flow'], 'flow')}."
+        )
+    if flow is not None:
+        if kind not in INPUTS_WITH_FLOW:
+            raise ConfigError(
+                f"config key {where}.flow is {flow!r}, but the input {kind} reads no stored flow; leave out one of "
+                f"them, or choose an input from {', '.join(INPUTS_WITH_FLOW)}."
+            )
+        _exists(flow, "flow", config, f"{where}.flow")
+
+
+def _is_heard(entry: dict[str, Any], section: str, name: str, config: dict[str, Any]) -> None:
+    """Refuse a network of sound that hears a higher sample rate than there is."""
+    stored = config["decode"]["sample_rate"]
+    heard = entry.get("sample_rate", types(section)[entry["type"]].get("x-sample-rate", 0))
+    if stored < heard:
+        raise ConfigError(
+            f"config key decode.sample_rate must be at least {heard} for {section}.{name} (type {entry['type']}), "
+            f"got {stored}; the network would be without the treble that it is made for."
+        )
+
+
 def _exists(name: str, section: str, config: dict[str, Any], where: str) -> None:
     known = config[section]
     if name not in known:
-        there = f"choose from {', '.join(known)}" if known else f"{section} is empty"
-        raise ConfigError(f"config key {where} names {name!r}, which is not under {section}; {there}.")
+        raise ConfigError(
+            f"config key {where} names {name!r}, which is not under {section}; {_choice(known, section)}."
+        )
+
+
+def _choice(known: Iterable[str], section: str) -> str:
+    names = ", ".join(known)
+    return f"choose from {names}" if names else f"{section} is empty"

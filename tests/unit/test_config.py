@@ -8,6 +8,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from braid import config, reference
+from braid.backbones.registry import REGISTRY as BACKBONES
 from braid.errors import ConfigError
 from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.flow.registry import REGISTRY as FLOW
@@ -62,7 +63,7 @@ def assert_strict_and_described(rules, document, where):
 
 @pytest.mark.parametrize(
     ("section", "registry"),
-    [("flow", FLOW), ("extractors", EXTRACTORS), ("schemes", SCHEMES)],
+    [("flow", FLOW), ("backbones", BACKBONES), ("extractors", EXTRACTORS), ("schemes", SCHEMES)],
     ids=lambda value: str(value)[:9],
 )
 def test_each_registry_entry_has_a_schema_and_the_reverse(section, registry):
@@ -144,6 +145,46 @@ def test_load_leaves_its_argument_alone():
             "extractors.flow",
             {"type": "flow_r2plus1d", "flow": "dis"},
             "names 'dis', which is not under flow; flow is empty.",
+        ),
+        (
+            "extractors.mine",
+            {"type": "backbone", "backbone": "mine"},
+            "config key extractors.mine.backbone names 'mine', which is not under backbones; backbones is empty.",
+        ),
+        (
+            "backbones.mine",
+            {"type": "x3d", "architecture": "tiny"},
+            "config key backbones.mine.weights is pretrained, but the architecture tiny has no official weights;",
+        ),
+        (
+            "backbones.mine",
+            {"type": "x3d", "input": "flow"},
+            "config key backbones.mine lacks 'flow', the name of a stored flow, which the input flow needs; flow is",
+        ),
+        (
+            "backbones.mine",
+            {"type": "x3d", "input": "zeros_grey", "flow": "dis"},
+            "config key backbones.mine.flow names 'dis', which is not under flow; flow is empty.",
+        ),
+        (
+            "backbones.mine",
+            {"type": "torchvision_video", "flow": "dis"},
+            "config key backbones.mine.flow is 'dis', but the input rgb reads no stored flow; leave out one of them,",
+        ),
+        (
+            "backbones.mine",
+            {"type": "x3d", "crop": 96, "short_side": 64},
+            "config key backbones.mine.short_side must be at least its crop 96, got 64.",
+        ),
+        (
+            "backbones.mine",
+            {"type": "timm", "architecture": "resnet18", "scale": [1, 0.5]},
+            "config key backbones.mine.scale must be [least, largest], got [1, 0.5].",
+        ),
+        (
+            "backbones.mine",
+            {"type": "logmel"},
+            "config key decode.sample_rate must be at least 48000 for backbones.mine (type logmel), got 32000;",
         ),
     ],
 )

@@ -23,6 +23,7 @@ LIGHT = (
     "braid.manifest",
     "braid.media",
     "braid.metrics",
+    "braid.backbones.registry",
     "braid.extractors.registry",
     "braid.flow.registry",
     "braid.schemes.registry",

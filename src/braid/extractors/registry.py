@@ -53,4 +53,5 @@ REGISTRY: dict[str, ExtractorEntry] = {
         "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "braid.weights.torchvision:r2plus1d"
     ),
     "sift": ExtractorEntry("braid.words.sift:Sift", 1, "video", "", fitted=True),
+    "backbone": ExtractorEntry("braid.extractors.backbone:Trained", 1, "video", "", fitted=True),
 }

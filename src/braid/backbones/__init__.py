@@ -1,0 +1,1 @@
+"""Networks that are trained here, on frames, flow and sound, and then used as extractors."""

@@ -1,0 +1,16 @@
+"""The backbones that a config can name; reading this imports no network.
+
+A backbone is made by ``make(settings, n_channels, n_classes)``, see `braid.backbones.networks`. Official weights are
+those of the extractor of the same type. A change of the training that all share raises the version of every entry.
+"""
+
+from __future__ import annotations
+
+from braid.registry import Entry
+
+REGISTRY: dict[str, Entry] = {
+    "x3d": Entry("braid.backbones.networks:x3d", 1),
+    "torchvision_video": Entry("braid.backbones.networks:torchvision_video", 1),
+    "timm": Entry("braid.backbones.networks:timm_frames", 1),
+    "logmel": Entry("braid.backbones.networks:logmel", 1),
+}
