@@ -41,3 +41,10 @@ def resident_bytes() -> int:
     with suppress(FileNotFoundError):
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
     return 0
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether `error` of torch says that the memory of the device, or of the computer, does not suffice."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)

@@ -30,7 +30,7 @@ class WeightsError(BraidError):
 
 
 class FeatureError(BraidError):
-    """An extractor gave non-finite numbers, or features do not cover the items that a scheme asks for."""
+    """A network gave non-finite numbers or lacks memory, or features do not cover the items that a scheme asks for."""
 
 
 class TrainingError(BraidError):

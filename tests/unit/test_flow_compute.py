@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from braid import config
-from braid.errors import StoreError
+from braid.errors import FeatureError, StoreError
+from braid.extractors.sizing import AUTO
 from braid.flow.compute import compute_flow
 from braid.flow.dis import Dis
 from braid.flow.farneback import Farneback
@@ -84,9 +85,10 @@ def write_decoded(path: Path, clips: dict[str, Clip]) -> Path:
     return path
 
 
-def run(clips: dict[str, Clip], folder: Path, threads: int = 2, **settings: Any) -> FlowShard:
+def run(clips: dict[str, Clip], folder: Path, threads: int = 2, batch_size: int = AUTO, **settings: Any) -> FlowShard:
+    folder.mkdir(exist_ok=True)
     decoded = write_decoded(folder / "decoded.zarr.zip", clips)
-    compute_flow(decoded, folder / "flow.zarr.zip", FARNEBACK | settings, threads, "cpu", 4)
+    compute_flow(decoded, folder / "flow.zarr.zip", FARNEBACK | settings, threads, "cpu", batch_size=batch_size)
     return FlowShard(folder / "flow.zarr.zip")
 
 
@@ -176,7 +178,7 @@ def test_a_shard_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 255
     decoded.write_bytes(content)
     with pytest.raises(StoreError, match=r"decoded\.zarr\.zip"):
-        compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu", 0)
+        compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu")
     assert list(tmp_path.iterdir()) == [decoded]
 
 
@@ -186,7 +188,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
     try:
         with pytest.raises(StoreError, match=r"flow\.zarr\.zip cannot be written"):
-            compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu", 0)
+            compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == [decoded]
@@ -236,6 +238,77 @@ def test_clips_of_one_size_share_passes_wherever_they_stand_with_all_threads_of_
     assert passes == [(6, 3), (6, 3)]
 
 
+class Memory(Farneback):
+    """A method that finds out how much it can take, on a device that is full with more than `room` frames."""
+
+    room = 1000
+    passes: ClassVar[list[int]] = []
+
+    def __init__(self, settings: Any, threads: int, device: str, batch_size: int) -> None:
+        super().__init__(settings, threads, device, batch_size)
+        self.pairs = batch_size
+
+    def encode(self, frames: np.ndarray) -> list[np.ndarray]:
+        if len(frames) > 2 * self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().encode(frames)
+
+    def match(self, firsts: Any, seconds: Any) -> torch.Tensor:
+        if len(firsts) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.passes.append(len(firsts))
+        return super().match(firsts, seconds)
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> type[Memory]:
+    monkeypatch.setattr("braid.flow.farneback.Farneback", Memory)
+    monkeypatch.setattr(Memory, "passes", [])
+    return Memory
+
+
+@pytest.mark.parametrize("room", [1, 2, 5])
+def test_what_does_not_fit_into_memory_is_halved_and_no_pair_is_lost_or_computed_twice(
+    tmp_path: Path, memory: type[Memory], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], room: int
+) -> None:
+    expected = flows(run(CLIPS, tmp_path / "roomy", batch_size=16))
+    monkeypatch.setattr(memory, "room", room)
+    memory.passes.clear()
+    found = flows(run(CLIPS, tmp_path / "full", batch_size=16))
+    for name, flow in expected.items():
+        np.testing.assert_array_equal(found[name], flow)
+    assert max(memory.passes) <= room
+    assert sum(memory.passes) == sum(len(clip.pictures) - 1 for clip in CLIPS.values())
+    assert "farneback: 16 frames did not fit into memory, from here on at most 8 do" in capsys.readouterr().out
+
+
+def test_passes_grow_by_themselves_while_that_is_faster(
+    tmp_path: Path, memory: type[Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A method for which a pass takes as long whatever is in it."""
+    clock = iter(range(10**6))
+    monkeypatch.setattr("braid.flow.passes.time.perf_counter", lambda: float(next(clock)))
+    run({"a": Clip(moving(1, 0, 60))}, tmp_path, batch_size=AUTO)
+    full = [n for n in memory.passes[1:] if n & (n - 1) == 0]  # the first pass has no frame before it, the last is cut
+    assert full[:3] == [1, 1, 2] and max(full) == 8
+
+
+def test_a_pair_that_does_not_fit_is_named(
+    tmp_path: Path, memory: type[Memory], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "room", 0)
+    with pytest.raises(FeatureError, match=r"farneback, clip a: a single pair of 64×96 does not fit.*short_side"):
+        run({"a": CLIPS["d"]}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["decoded.zarr.zip"]
+
+
+def test_flow_that_is_not_finite_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Farneback, "pair", lambda *_: np.full((HEIGHT, WIDTH, 2), np.nan, np.float32))
+    with pytest.raises(FeatureError, match=r"farneback, clip a: the flow is not finite"):
+        run({"a": CLIPS["d"]}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["decoded.zarr.zip"]
+
+
 class Lost(Exception):
     """The GPU is gone, or the job is killed."""
 
@@ -245,7 +318,7 @@ def test_a_job_that_is_run_again_computes_what_was_not_finished(
 ) -> None:
     decoded = write_decoded(tmp_path / "decoded.zarr.zip", CLIPS)
     whole = tmp_path / "whole.zarr.zip"
-    compute_flow(decoded, whole, FARNEBACK, 1, "cpu", 0)
+    compute_flow(decoded, whole, FARNEBACK, 1, "cpu")
     out = tmp_path / "flow.zarr.zip"
     pairs: list[int] = []
     match = Farneback.match
@@ -258,10 +331,10 @@ def test_a_job_that_is_run_again_computes_what_was_not_finished(
 
     monkeypatch.setattr(Farneback, "match", counting)
     with pytest.raises(Lost):
-        compute_flow(decoded, out, FARNEBACK, 1, "cpu", 0)
+        compute_flow(decoded, out, FARNEBACK, 1, "cpu")
     assert not out.exists()
     pairs[:] = [0] * 5  # it fails no more
-    compute_flow(decoded, out, FARNEBACK, 1, "cpu", 0)
+    compute_flow(decoded, out, FARNEBACK, 1, "cpu")
     assert sum(pairs) == sum(len(CLIPS[name].pictures) - 1 for name in ("c", "d", "tall"))
     resumed, uninterrupted = flows(FlowShard(out)), flows(FlowShard(whole))  # the bytes of a zip file hold times
     assert list(resumed) == list(uninterrupted)
@@ -278,7 +351,7 @@ def test_clips_finished_with_other_settings_or_other_frames_are_not_used(tmp_pat
         with pytest.raises(Lost), FlowWriter(out, "float16", 20, attrs, source.st_mtime_ns) as writer:
             writer.write("a", np.arange(2) / 25, "ok", "", [np.zeros((1, 2, HEIGHT, WIDTH), np.float32)])
             raise Lost
-        compute_flow(decoded, out, FARNEBACK, 1, "cpu", 0)
+        compute_flow(decoded, out, FARNEBACK, 1, "cpu")
         assert flows(FlowShard(out))["a"].shape[0] == 2
 
 
@@ -290,7 +363,7 @@ def test_every_method(kind: str, tmp_path: Path) -> None:
     if REGISTRY[kind].official:
         settings["weights"] = "random"
     decoded = write_decoded(tmp_path / "decoded.zarr.zip", {"a": CLIPS["b"], "b": CLIPS["d"], "c": CLIPS["tall"]})
-    compute_flow(decoded, tmp_path / "flow.zarr.zip", settings, 1, "cpu", 4)
+    compute_flow(decoded, tmp_path / "flow.zarr.zip", settings, 1, "cpu", batch_size=4)
     found = flows(FlowShard(tmp_path / "flow.zarr.zip"))
     shapes = [(1, 2, HEIGHT, WIDTH), (4, 2, HEIGHT, WIDTH), (10, 2, WIDTH, HEIGHT)]
     assert [flow.shape for flow in found.values()] == shapes

@@ -1,5 +1,6 @@
 """Networks for flow: RAFT against torchvision, GMFlow in closed forms, and what surrounds both."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,16 +9,23 @@ import pytest
 import torch
 from reference_weights import save
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 from torchvision.models import get_model
+from torchvision.models.optical_flow.raft import CorrBlock
 
 from braid import config
+from braid.errors import ConfigError
 from braid.flow.gmflow import GMFlowMethod
+from braid.flow.network import NetworkMethod
 from braid.flow.raft import Raft
 from braid.networks import gmflow, gmflow_attention
 from braid.networks.gmflow import GMFlow
 
 RNG = np.random.default_rng(0)
 FRAMES = RNG.integers(0, 256, (3, 9, 12, 3), dtype=np.uint8).repeat(14, axis=1).repeat(13, axis=2)  # [3, 126, 156, 3]
+
+TORCH_WARNS = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+"""The compiler of torch uses parts of torch that torch warns about."""
 
 
 def settings(kind: str, **changes: Any) -> dict[str, Any]:
@@ -99,21 +107,90 @@ def test_cells_that_a_shift_made_neighbours_do_not_see_each_other() -> None:
     assert sees.tolist() == [[True, True, False, False]] * 2 + [[False] * 4] * 2
 
 
-def test_half_precision_keeps_matching_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[torch.dtype] = []
-    match = gmflow._match
+class Precisions(TorchFunctionMode):
+    """Notes the precision of what every softmax, and attention whose values are flow, is given."""
 
-    def watched(first: torch.Tensor, second: torch.Tensor, radius: int | None) -> torch.Tensor:
-        found = match(first, second, radius)
-        seen.extend([first.dtype, found.dtype])
-        return found
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, torch.dtype]] = []
 
-    monkeypatch.setattr(gmflow, "_match", watched)
-    method = GMFlowMethod(settings("gmflow", dtype="bfloat16"), 1, "cpu", 4)
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        attends = function is functional.scaled_dot_product_attention and args[2].shape[-1] == 2
+        if attends or function in (torch.Tensor.softmax, torch.softmax, functional.softmax):
+            self.seen.append((function.__name__, args[0].dtype))
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize(("architecture", "n_softmax"), [("gmflow", 2), ("gmflow_refine", 4)])
+def test_half_precision_keeps_matching_in_float32(architecture: str, n_softmax: int, dtype: str) -> None:
+    """Every softmax but those between features: of the matching, of the smoothing of flow and of the upsampling."""
+    method = GMFlowMethod(settings("gmflow", architecture=architecture, dtype=dtype), 1, "cpu", 4)
     encoded = method.encode(FRAMES[:2, :64, :64])
-    assert encoded[0].features[0].dtype == torch.bfloat16
+    assert encoded[0].features[0].dtype == getattr(torch, dtype)
+    with Precisions() as precisions:
+        assert method.match(encoded[:1], encoded[1:]).dtype == torch.float32
+    assert [found for name, found in precisions.seen if name == "softmax"] == [torch.float32] * n_softmax
+    assert {found for name, found in precisions.seen} == {torch.float32}
+    assert "scaled_dot_product_attention" in dict(precisions.seen)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_keeps_the_correlations_of_raft_in_float32(monkeypatch: pytest.MonkeyPatch, dtype: str) -> None:
+    seen: list[torch.dtype] = []
+    correlations = CorrBlock._compute_corr_volume
+
+    def watched(self: CorrBlock, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        volume = correlations(self, first, second)
+        seen.extend([first.dtype, second.dtype, volume.dtype])
+        return volume
+
+    monkeypatch.setattr(CorrBlock, "_compute_corr_volume", watched)
+    method = Raft(settings("raft", architecture="raft_small", updates=1, dtype=dtype), 1, "cpu", 4)
+    encoded = method.encode(FRAMES[:2])
+    assert encoded[0].features[0].dtype == getattr(torch, dtype)
     assert method.match(encoded[:1], encoded[1:]).dtype == torch.float32
-    assert seen == [torch.float32, torch.float32]
+    assert seen == [torch.float32] * 3
+
+
+class Small(NetworkMethod):
+    """Two layers, which compile in seconds; docs/flow.md has the networks themselves."""
+
+    def __init__(self, compiles: bool) -> None:
+        chosen = {"dtype": "float32", "compile": compiles}
+        super().__init__(chosen, "cpu", 4, torch.nn.Conv2d(3, 2, 3, padding=1), multiple=8, least=8)
+        self.network.weight.data = torch.linspace(-1, 1, 54).view(2, 3, 3, 3)
+
+    def features(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.network(frames / 255),)
+
+    def flow(self, firsts: tuple[torch.Tensor, ...], seconds: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        return (firsts[0] - seconds[0]).sin() * 10
+
+
+@TORCH_WARNS
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_network_gives_the_same_flow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    frames = FRAMES[:, :20, :30]
+    flows = []
+    for method in (Small(compiles=False), Small(compiles=True)):
+        encoded = method.encode(frames)
+        flows.append(method.match(encoded[:2], encoded[1:]))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 2, "features and flow"
+    assert flows[0].std() > 1
+    assert (flows[0] - flows[1]).abs().max() < 1e-4
+
+
+@TORCH_WARNS
+def test_a_network_that_cannot_be_compiled_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", ("no-such-compiler",))
+    torch._dynamo.reset()
+    with pytest.raises(ConfigError, match=r"`compile: true` does not work on this machine .*`compile: false`"):
+        Small(compiles=True).encode(FRAMES[:1, :20, :30])
 
 
 @pytest.mark.parametrize("nesting", ["model", "state_dict"])

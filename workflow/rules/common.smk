@@ -131,10 +131,14 @@ def setting(section, wildcard, without=()):
     }
 
 
-def batch_size(wildcards):
-    """Return how many views an extractor takes at once, 0 for auto: a resource, since a change of it reruns nothing."""
-    wanted = CONFIG["extractors"][wildcards.extractor]["batch_size"]
-    return 0 if wanted == "auto" else wanted
+def batch_size(section, wildcard):
+    """Return a function of the wildcards: how much shares a pass, 0 for auto; a resource, so a change reruns nothing."""
+
+    def size(wildcards):
+        wanted = CONFIG[section][getattr(wildcards, wildcard)].get("batch_size", "auto")
+        return 0 if wanted == "auto" else wanted
+
+    return size
 
 
 def version(section, registry, wildcard):

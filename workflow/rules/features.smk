@@ -16,7 +16,7 @@ rule extract_features:
         gpu=1,
         mem_mb=8000,
         runtime=240,
-        batch_size=batch_size,
+        batch_size=batch_size("extractors", "extractor"),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.items_digest(wildcards.shard),

@@ -14,7 +14,7 @@ rule compute_flow:
         gpu=lambda wildcards: int(bool(FLOW_METHODS[CONFIG["flow"][wildcards.method]["type"]].official)),
         mem_mb=8000,
         runtime=240,
-        batch_size=lambda wildcards: CONFIG["flow"][wildcards.method].get("batch_size", 0),
+        batch_size=batch_size("flow", "method"),
     params:
         settings=setting("flow", "method", without=["batch_size"]),
         version=version("flow", FLOW_METHODS, "method"),

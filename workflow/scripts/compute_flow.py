@@ -17,4 +17,5 @@ if __name__ == "__main__":
             threads=snakemake.threads,
             device=device.pick() if snakemake.resources.gpu else "cpu",
             batch_size=snakemake.resources.batch_size,
+            memory_mb=snakemake.resources.mem_mb,
         )

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import braid
 from braid import weights
-from braid.device import keep_freed_memory
+from braid.device import is_out_of_memory, keep_freed_memory
 from braid.errors import BraidError, FeatureError
 from braid.extractors.base import Extractor, Plan
 from braid.extractors.batches import ahead, batches, meanwhile
@@ -228,7 +228,7 @@ class _Network:
             with _naming(f"{self.kind}, item{'s' if ',' in names else ''} {names}"):
                 return self._forward(batch)
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         if self.device != "cpu":
             torch.cuda.empty_cache()  # now that the error is gone, and with it what the pass had allocated
@@ -239,10 +239,6 @@ class _Network:
             tokens, logits = self.extractor.forward(batch.to(self.device, non_blocking=True))
         rows = list(tokens.float().cpu().numpy())
         return rows, [None] * len(rows) if logits is None else list(logits.float().cpu().numpy())
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate" in str(error)
 
 
 def _write(writer: FeatureWriter, extractor: Extractor, settings: Mapping[str, Any], items: Iterable[_Item]) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,23 +16,24 @@ import torch
 from braid import weights
 from braid.errors import StoreError
 from braid.extractors.batches import meanwhile
+from braid.extractors.sizing import AUTO, BatchSizes
+from braid.flow.passes import Block, Passes
 from braid.flow.registry import REGISTRY
-from braid.flow.transform import resize
 from braid.store.decoded import DecodedShard
 from braid.store.flow import FlowWriter
 
 LIBRARIES = ("opencv-python-headless", "torch", "torchvision", "zarr")
 
 
-class Block(NamedTuple):
-    """Frames of one size, uint8 [n, H, W, 3], and the clip of each; a clip's frames stand in order."""
-
-    frames: np.ndarray
-    clips: list[str]
-
-
 def compute_flow(
-    decoded: Path, out: Path, settings: dict[str, Any], threads: int, device: str, batch_size: int
+    decoded: Path,
+    out: Path,
+    settings: dict[str, Any],
+    threads: int,
+    device: str,
+    *,
+    batch_size: int = AUTO,
+    memory_mb: int = 8000,
 ) -> None:
     """Write the flow of every clip of a decoded shard.
 
@@ -51,12 +52,17 @@ def compute_flow(
     threads : int
         CPU threads to use.
     device : `cpu` or `cuda`, for networks
-    batch_size : pairs in one pass of a network
+    batch_size : int
+        Frames in one pass of a network, fewer where they do not fit; `AUTO` finds it.
+    memory_mb : int
+        What the job may use of the computer's memory, in megabytes.
 
     Raises
     ------
     StoreError
         `decoded` is truncated or no shard of decoded clips, or the disk does not take `out`.
+    FeatureError
+        A network gave numbers that are not finite, or one pair does not fit into memory; the message names the clip.
     """
     entry = REGISTRY[settings["type"]]
     torch.set_num_threads(threads)
@@ -72,14 +78,16 @@ def compute_flow(
             DecodedShard(decoded) as shard,
             FlowWriter(out, settings["encoding"], settings["bound"], attrs, [stat.st_size, stat.st_mtime_ns]) as writer,
         ):
-            _write_shard(writer, shard, entry.load()(settings, threads, device, batch_size), settings["scale"])
+            method = entry.load()(settings, threads, device, batch_size)
+            sizes = BatchSizes(method.pairs, memory_mb * 10**6, loaders=1)
+            _write_shard(writer, shard, Passes(settings["type"], method, sizes, settings["scale"]))
     except OSError as error:
         raise StoreError(
             f"{out} cannot be written: {error.strerror or error}. Free space or mend the disk, then run again."
         ) from error
 
 
-def _write_shard(writer: FlowWriter, shard: DecodedShard, method: Any, scale: float) -> None:
+def _write_shard(writer: FlowWriter, shard: DecodedShard, passes: Passes) -> None:
     if writer.finished:
         print(f"{len(writer.finished)} of {len(shard.clips)} clips were finished before")
     moving: list[tuple[int, int, str]] = []  # by size, since clips of one size share passes
@@ -94,50 +102,31 @@ def _write_shard(writer: FlowWriter, shard: DecodedShard, method: Any, scale: fl
             writer.write(name, clip.times, "short", reason, ())
         else:
             writer.write(name, np.empty(0), clip.video.status, clip.video.reason, ())
-    names = [name for *_, name in sorted(moving)]
     # Neither thread sets how many threads torch uses: the number that the reader sets would be the network's too.
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as worker:
-        blocks = meanwhile(reader, _blocks(shard, names, method.pairs))
-        flow = meanwhile(worker, _flow(method, blocks, scale))
+        blocks = meanwhile(reader, _blocks(shard, sorted(moving), passes))
+        flow = meanwhile(worker, passes.flow(blocks))
         for name, pieces in groupby(flow, key=itemgetter(0)):
             clip = shard[name]
             writer.write(name, clip.times, clip.video.status, clip.video.reason, (piece for _, piece in pieces))
 
 
-def _flow(method: Any, blocks: Iterable[Block], scale: float) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield clips with float32 pixels [n, 2, h, w] of their next pairs."""
-    encoded: list[Any] = []
-    clips: list[str] = []
-    for block in blocks:
-        encoded, clips = encoded[-1:] + method.encode(block.frames), clips[-1:] + block.clips
-        seconds = [i for i in range(1, len(clips)) if clips[i] == clips[i - 1]]
-        if not seconds:
-            continue
-        flow = method.match([encoded[i - 1] for i in seconds], [encoded[i] for i in seconds])
-        size = max(1, round(flow.shape[2] * scale)), max(1, round(flow.shape[3] * scale))
-        stored = resize(flow, size).cpu().numpy()
-        for name, rows in groupby(range(len(seconds)), key=lambda row: clips[seconds[row]]):
-            first, *more = rows
-            yield name, stored[first : first + 1 + len(more)]
-
-
-def _blocks(shard: DecodedShard, names: list[str], n: int) -> Iterator[Block]:
-    """Yield the frames of clips, `n` at a time but where the size changes and in the end."""
-    gathered: list[np.ndarray] = []
-    clips: list[str] = []
-    for name in names:
-        clip = shard[name]
-        at = 0
-        while at < len(clip.times):
-            frames = clip.frames(slice(at, at + n - len(clips)))
-            if gathered and gathered[0].shape[1:] != frames.shape[1:]:
-                yield Block(np.concatenate(gathered), clips)
-                gathered, clips = [], []
-            gathered.append(frames)
-            clips = clips + [name] * len(frames)
-            at += len(frames)
-            if len(clips) == n:
-                yield Block(np.concatenate(gathered), clips)
-                gathered, clips = [], []
-    if gathered:
-        yield Block(np.concatenate(gathered), clips)
+def _blocks(shard: DecodedShard, moving: list[tuple[int, int, str]], passes: Passes) -> Iterator[Block]:
+    """Yield the frames of clips, given as height, width and name, as many at a time as share a pass now."""
+    for (height, width), group in groupby(moving, key=itemgetter(0, 1)):
+        gathered: list[np.ndarray] = []
+        clips: list[str] = []
+        n = passes.size(height, width).now
+        for *_, name in group:
+            clip = shard[name]
+            at = 0
+            while at < len(clip.times):
+                frames = clip.frames(slice(at, at + n - len(clips)))
+                gathered.append(frames)
+                clips = clips + [name] * len(frames)
+                at += len(frames)
+                if len(clips) == n:
+                    yield Block(np.concatenate(gathered), clips)
+                    gathered, clips, n = [], [], passes.size(height, width).now
+        if gathered:
+            yield Block(np.concatenate(gathered), clips)

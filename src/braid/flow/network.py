@@ -6,13 +6,17 @@ Letters: n frames or pairs, H, W size of a frame.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from braid.errors import ConfigError
 
 
 class Encoded(NamedTuple):
@@ -29,9 +33,9 @@ class NetworkMethod(ABC):
     Parameters
     ----------
     settings : mapping
-        `dtype`.
+        `dtype`; `compile`, to have torch make kernels of its own for the network.
     device : `cpu` or `cuda`
-    batch_size : pairs in one pass
+    batch_size : pairs in one pass, or `braid.extractors.sizing.AUTO`
     network : Any
         The nn.Module, ready for inference.
     multiple, least : int
@@ -46,9 +50,12 @@ class NetworkMethod(ABC):
         self.network = network.to(device)
         self.device = device
         self.pairs = batch_size
-        self.bfloat16 = settings["dtype"] == "bfloat16"
+        self.dtype: torch.dtype = getattr(torch, settings["dtype"])
         self.multiple = multiple
         self.least = least
+        self._features, self._flow = self.features, self.flow
+        if settings["compile"]:
+            self._features, self._flow = _compiled(self.features), _compiled(self.flow)
 
     @abstractmethod
     def features(self, frames: Tensor) -> tuple[Tensor, ...]:
@@ -62,17 +69,23 @@ class NetworkMethod(ABC):
         """Return the features of each of `frames`, uint8 RGB [n, H, W, 3]."""
         height, width = frames.shape[1:3]
         pictures = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float()
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-            features = self.features(functional.pad(pictures, self._padding(height, width), mode="replicate"))
+        with self._running():
+            features = self._features(functional.pad(pictures, self._padding(height, width), mode="replicate"))
         return [Encoded(parts, height, width) for parts in zip(*features, strict=True)]
 
     def match(self, firsts: Sequence[Encoded], seconds: Sequence[Encoded]) -> Tensor:
         """Return the flow, float32 [n, 2, H, W] in pixels, from each of `firsts` to its fellow in `seconds`."""
         _, height, width = firsts[0]
-        with torch.inference_mode(), torch.autocast(self.device, torch.bfloat16, enabled=self.bfloat16):
-            flow = self.flow(_stacked(firsts), _stacked(seconds)).float()
+        with self._running():
+            flow = self._flow(_stacked(firsts), _stacked(seconds)).float()
         left, _, top, _ = self._padding(height, width)
         return flow[..., top : top + height, left : left + width]
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        half = self.dtype != torch.float32
+        with torch.inference_mode(), torch.autocast(self.device, self.dtype if half else None, enabled=half):
+            yield
 
     def _padding(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Return pixels to add: left, right, top, bottom."""
@@ -82,3 +95,23 @@ class NetworkMethod(ABC):
 
 def _stacked(frames: Sequence[Encoded]) -> tuple[Tensor, ...]:
     return tuple(map(torch.stack, zip(*(frame.features for frame in frames), strict=True)))
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function`, which torch compiles when it is called first, or says in a sentence that it cannot."""
+    from torch._dynamo.exc import BackendCompilerFailed  # a second to import
+
+    compiled = torch.compile(function)
+
+    @wraps(function)
+    def call(*arguments: Any) -> Any:
+        try:
+            return compiled(*arguments)
+        except BackendCompilerFailed as error:
+            why = str(error).strip().splitlines()[0]
+            raise ConfigError(
+                f"`compile: true` does not work on this machine ({why}). It needs a C++ compiler such as g++ on the "
+                "PATH, and for a GPU the package triton; install what is missing, or set `compile: false`."
+            ) from error
+
+    return call

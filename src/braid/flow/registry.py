@@ -1,12 +1,12 @@
 """The flow methods that a config can name; reading this imports no network.
 
 A method is a class ``Method(settings, threads, device, batch_size)`` with two calls, so that a frame is prepared once
-although it is in two pairs, and the number of pairs that it wants at a time:
+although it is in two pairs, and the number of frames that it wants at a time:
 
 - ``encode(frames)``: uint8 RGB [n, H, W, 3] to a list of `n` encoded frames of any type;
 - ``match(firsts, seconds)``: two lists of `n` encoded frames to a tensor, float32 [n, 2, H, W], the motion from first
   to second in pixels of the frame, u right and v down;
-- ``pairs``: how many pairs `match` takes at best.
+- ``pairs``: how many frames it takes at best, or `braid.extractors.sizing.AUTO` where that is to be found out.
 """
 
 from __future__ import annotations
