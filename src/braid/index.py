@@ -126,7 +126,7 @@ class Index:
         return digest({shard: self._shard(shard).clips.plain for shard in self.shards})
 
     def fold_digest(self, fold: str) -> str:
-        """Return what stands for items, labels and splits that training in `fold` sees."""
+        """Return what stands for items, labels, groups and splits that training in `fold` sees."""
         return self._state["folds"][fold]
 
     def train_digest(self, fold: str) -> str:
@@ -272,7 +272,7 @@ def _fold_digests(items: pl.DataFrame, classes: list[str]) -> dict[str, str]:
     digests = {}
     for fold in manifest.folds(items):
         used = items.filter(pl.col(f"split_{fold}").is_not_null())
-        rows = _signatures(used, ["item", "label", f"split_{fold}"]).str.join("").item()
+        rows = _signatures(used, ["item", "label", "group", f"split_{fold}"]).str.join("").item()
         digests[fold] = digest([classes, _hash(rows)])
     return digests
 

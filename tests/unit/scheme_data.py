@@ -29,6 +29,7 @@ def make_items(n: dict[str, int], n_classes: int) -> tuple[pl.DataFrame, np.ndar
             "item": [f"item {i}" for i in range(len(splits))],
             "label": [None if split == "predict" else f"class {c}" for split, c in zip(splits, labels, strict=True)],
             "shard": [str(i % 2) for i in range(len(splits))],
+            "group": [f"group {i}" for i in range(len(splits))],
             "split_1": splits,
         }
     )

@@ -80,7 +80,7 @@ def items_of(rows, shard):
 def test_digests_are_those_of_the_rows_written_out(tmp_path):
     rows = [
         row("é 1"),
-        row("2", bytes=""),
+        row("2", bytes="", group="one place"),
         row("3", "b", start_seconds=0.5, end_seconds=1.25),
         row("4", "b", "predict"),
     ]
@@ -89,7 +89,10 @@ def test_digests_are_those_of_the_rows_written_out(tmp_path):
         assert made.clips_digest(shard) == plain(clips_of(rows, shard))
         assert made.items_digest(shard) == plain(items_of(rows, shard))
     ordered = sorted(rows, key=lambda entry: (entry["shard"], entry["item"]))
-    text = "".join("".join(map(field, (entry["item"], entry["label"], entry["split"]))) for entry in ordered)
+    text = "".join(
+        "".join(map(field, (entry["item"], entry["label"], entry.get("group") or clip_key(entry), entry["split"])))
+        for entry in ordered
+    )
     hashed = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     assert made.fold_digest("1") == files.digest([["dog"], hashed])
 
@@ -132,8 +135,8 @@ def test_the_order_of_rows_changes_nothing(tmp_path):
     assert [one.items_digest(shard) for shard in "ab"] == [other.items_digest(shard) for shard in "ab"]
 
 
-@pytest.mark.parametrize("change", [{"label": "cat"}, {"split": "val"}, {"split": "", "label": ""}])
-def test_fold_digests_follow_labels_and_splits(tmp_path, change):
+@pytest.mark.parametrize("change", [{"label": "cat"}, {"split": "val"}, {"split": "", "label": ""}, {"group": "g"}])
+def test_fold_digests_follow_labels_groups_and_splits(tmp_path, change):
     before = update(tmp_path, [row("1"), row("2")])
     after = update(tmp_path, [row("1"), row("2", **change)])
     assert before.fold_digest("1") != after.fold_digest("1")

@@ -71,7 +71,8 @@ def test_learns_what_its_modalities_tell(type_: str, data: Data, tmp_path: Path)
     assert predictions.items == data.items["item"].to_list()
     assert predictions.classes == [f"class {c}" for c in range(N_CLASSES)]
     rows = np.array(predictions.splits) == "test"
-    again = metrics.evaluate(predictions.labels[rows], predictions.probabilities[rows], predictions.classes)
+    groups = data.items["group"].to_numpy()[rows]
+    again = metrics.evaluate(predictions.labels[rows], predictions.probabilities[rows], predictions.classes, groups)
     assert again == report["test"]
     assert (predictions.labels[-SIZES["predict"] :] == -1).all()
     np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-5)

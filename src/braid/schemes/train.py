@@ -38,7 +38,8 @@ def train_scheme(
     Parameters
     ----------
     items : DataFrame
-        Columns ``item``, ``shard``, ``label`` and the splits of the index; rows without a split are left out.
+        Columns ``item``, ``shard``, ``label``, ``group`` and the splits of the index; rows without a split are left
+        out.
     fold : str
         Which split column is used.
     features : mapping of str to paths
@@ -59,7 +60,7 @@ def train_scheme(
     """
     started = time.perf_counter()
     classes = manifest.classes(items)
-    items = items.select("item", "shard", "label", split=f"split_{fold}").drop_nulls("split")
+    items = items.select("item", "shard", "label", "group", split=f"split_{fold}").drop_nulls("split")
     _check_fold(items, fold, classes)
     names: list[str] = settings["features"]
     x, present = _gather(items, features, names)
@@ -89,7 +90,7 @@ def train_scheme(
         out / "predictions.h5",
         Predictions(items["item"].to_list(), splits.tolist(), labels, present, probabilities, classes, names),
     )
-    report = _evaluate(labels, probabilities, splits, classes) | {
+    report = _evaluate(labels, probabilities, splits, items["group"].to_numpy(), classes) | {
         "n_parameters": sum(parameter.numel() for parameter in model.scheme.parameters()),
         "best_epoch": {epoch.part: epoch.epoch for epoch in history if epoch.kept},
         "lacking": {split: _count(~present[splits == split], names) for split in np.unique(splits).tolist()},
@@ -151,12 +152,14 @@ def _reproducible(seed: int) -> Iterator[None]:
         torch.set_num_threads(n_threads)
 
 
-def _evaluate(labels: np.ndarray, p: np.ndarray, splits: np.ndarray, classes: list[str]) -> dict[str, Any]:
+def _evaluate(
+    labels: np.ndarray, p: np.ndarray, splits: np.ndarray, groups: np.ndarray, classes: list[str]
+) -> dict[str, Any]:
     """Return the metrics of each split; None for one without labelled items."""
     evaluations: dict[str, Any] = {}
     for split in EVALUATED:
         rows = (splits == split) & (labels >= 0)
-        evaluations[split] = metrics.evaluate(labels[rows], p[rows], classes) if rows.any() else None
+        evaluations[split] = metrics.evaluate(labels[rows], p[rows], classes, groups[rows]) if rows.any() else None
     return evaluations
 
 
