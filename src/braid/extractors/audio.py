@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torchaudio.transforms import Resample
 
 from braid.errors import FeatureError
-from braid.extractors.base import Cover, Extractor, View
+from braid.extractors.base import Cover, Extractor, Planner, View
 
 
-class AudioExtractor(Extractor):
-    """A network on sound. All samples are counted at `sample_rate`, from the first one of the clip.
+class SoundPlanner(Planner):
+    """Views of sound. All samples are counted at `sample_rate`, from the first one of the clip.
 
     Attributes
     ----------
@@ -69,6 +70,15 @@ class AudioExtractor(Extractor):
         end = -(-last // up) * down + resample.width
         stored = torch.from_numpy(clip.waveform(begin * down, end))
         return resample(stored)[first - begin * up : last - begin * up].numpy()
+
+    def heard(self, clip: Any, view: View) -> Tensor:
+        """Return the samples of a view, float32 [n], full scale ±1; where the item has fewer, they are repeated."""
+        left, right, first, last = view.indices.tolist()
+        return torch.from_numpy(np.resize(self.sound(clip, max(left, first), min(right, last)), right - left))
+
+
+class AudioExtractor(SoundPlanner, Extractor):
+    """A network on sound."""
 
 
 @lru_cache

@@ -90,26 +90,31 @@ class Planner(ABC):
         """
 
     def plan(self, clip: Any, start: float | None, end: float | None) -> Plan:
-        """Return the views of the item that is [start, end) seconds of `clip`; None is the stream's own start or end.
+        """Return the views of the item that is [start, end) seconds of `clip`; None is its own start or end."""
+        status, reason, low, high = self.extent(clip, start, end)
+        views = [] if status in ("missing", "unreadable") else self.views(clip, low, high)
+        return Plan(views, status, reason)
 
-        What the stream does not cover is left out. The status is the stream's own, but `missing` where nothing of the
-        item is covered, and `short` where a part is not or where the item is shorter than a view.
+    def extent(self, clip: Any, start: float | None, end: float | None) -> Cover:
+        """Return what the stream covers of the item that is [start, end) seconds of `clip`.
+
+        The status is the stream's own, but `missing` where nothing of the item is covered, and `short` where a part is
+        not or where the item is shorter than a view.
         """
         status, reason, first, last = self.cover(clip)
         if status in ("missing", "unreadable"):
-            return Plan([], status, reason)
+            return Cover(status, reason, 0.0, 0.0)
         low = first if start is None else max(start, first)
         high = last if end is None else min(end, last)
         asked = f"[{first if start is None else start:g}, {last if end is None else end:g}) s"
         if high <= low:
-            return Plan([], "missing", f"the item is {asked}, the stream only [{first:g}, {last:g}) s")
+            return Cover("missing", f"the item is {asked}, the stream only [{first:g}, {last:g}) s", 0.0, 0.0)
         faults = [reason] if reason else []
         if (start is not None and low > start + SLACK_SECONDS) or (end is not None and high < end - SLACK_SECONDS):
             faults.append(f"the item is {asked}, of which the stream covers [{low:g}, {high:g}) s")
         if high - low < self.least_seconds * (1 - 1e-6):
             faults.append(f"{high - low:.3g} s where a view takes {self.least_seconds:.3g} s: {self.short_rule}")
-        status = "short" if faults and status == "ok" else status
-        return Plan(self.views(clip, low, high), status, "; ".join(faults))
+        return Cover("short" if faults and status == "ok" else status, "; ".join(faults), low, high)
 
 
 class Extractor(Planner):

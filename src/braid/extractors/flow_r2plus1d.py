@@ -39,10 +39,7 @@ class FlowR2Plus1d(VideoExtractor):
         self.network = network
 
     def cover(self, clip: Any) -> Cover:
-        status, reason = clip.status, clip.reason
-        if clip.n_pairs == 0 and status not in ("missing", "unreadable"):
-            status, reason = "missing", "; ".join(filter(None, [reason, "there is no pair of frames"]))
-        return sampling.cover(status, reason, clip.times)
+        return sampling.cover_pairs(clip.status, clip.reason, clip.times)
 
     def views(self, clip: Any, start: float, end: float) -> list[View]:
         return self.views_of(clip.times[:-1], start, end)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from timm.models import PretrainedCfg, get_pretrained_cfg
+from timm.models import PretrainedCfg, adapt_input_conv, get_pretrained_cfg
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
 from braid.errors import ConfigError
 from braid.extractors.audio import AudioExtractor
 from braid.extractors.base import View, build
-from braid.extractors.timm_frames import check_name, is_same_size
+from braid.extractors.timm_frames import as_timm_loads, check_name, first_convolutions
 
 FLOOR = 1e-6
 """Power that is added to each band before the logarithm: about what the rounding of sound to 16 bits leaves in one, so
@@ -119,29 +119,13 @@ class LogMelNetwork(AudioExtractor):
         return timm.create_model(self.architecture, in_chans=1, num_classes=n_classes)
 
     def _adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a state dict as timm would load it, RGB kernels summed and some names changed."""
-        convs = self.known.first_conv or ()
-        firsts = {f"{name}.weight" for name in ([convs] if isinstance(convs, str) else convs)}  # RepVGG has two
-        first = next((state[name] for name in firsts if name in state), None)
-        head = state.get(f"{self.known.classifier}.weight")
-        n_classes = self.known.num_classes if head is None else len(head)
-        n_channels = self.known.input_size[0] if first is None else first.shape[1]
-        overlay = {
-            "state_dict": dict(state),  # which timm changes
-            "num_classes": n_classes,
-            "input_size": (n_channels, *self.known.input_size[1:]),
-        }
-        try:
-            network: Any = timm.create_model(
-                self.architecture, pretrained=True, in_chans=1, num_classes=n_classes, pretrained_cfg_overlay=overlay
-            )
-        except (KeyError, RuntimeError):
-            return state  # of which `build` will say what does not fit
-        if not is_same_size(state, network.state_dict(), but=firsts):
+        """Return a state dict as timm would load it; that of a network for RGB with summed kernels, and no classes."""
+        state = as_timm_loads(self.architecture, state)
+        rgb = {name: state[name] for name in first_convolutions(self.architecture) if name in state}
+        if all(kernels.shape[1] == 1 for kernels in rgb.values()):
             return state
-        if n_channels != 1:
-            network.reset_classifier(0)
-        return network.state_dict()
+        kept = {name: value for name, value in state.items() if not name.startswith(f"{self.known.classifier}.")}
+        return kept | {name: adapt_input_conv(1, kernels) for name, kernels in rgb.items()}
 
     def views(self, clip: Any, start: float, end: float) -> list[View]:
         first, last = self.bounds(clip, start, end)
@@ -152,9 +136,7 @@ class LogMelNetwork(AudioExtractor):
 
     def load(self, clip: Any, view: View) -> Tensor:
         """Return the spectrogram [1, M, T]."""
-        left, right, first, last = view.indices.tolist()
-        sound = self.sound(clip, max(left, first), min(right, last))
-        return self.log_mel(torch.from_numpy(np.resize(sound, right - left))[None])[0]
+        return self.log_mel(self.heard(clip, view)[None])[0]
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         features = self.network.forward_features(batch)

@@ -21,6 +21,13 @@ def cover(status: str, reason: str, times: np.ndarray) -> Cover:
     return Cover(status, reason, float(times[0]), float(times[-1]) + frame_seconds(times))
 
 
+def cover_pairs(status: str, reason: str, times: np.ndarray) -> Cover:
+    """Return what pairs of neighbouring frames at `times`, float64 [T] seconds, cover; of a single frame nothing."""
+    if len(times) < 2 and status not in ("missing", "unreadable"):
+        status, reason = "missing", "; ".join(filter(None, [reason, "there is no pair of frames"]))
+    return cover(status, reason, times)
+
+
 def frame_seconds(times: np.ndarray) -> float:
     """Return how long a frame stays on screen, the median; `times` is float64 [T] seconds, T at least 1."""
     return float(np.median(np.diff(times))) if len(times) > 1 else STILL_SECONDS

@@ -14,13 +14,11 @@ import torch
 from torch import Tensor
 
 from braid.extractors import sampling
-from braid.extractors.base import Cover, Extractor, View
+from braid.extractors.base import Cover, Extractor, Planner, View
 
 
-class VideoExtractor(Extractor):
-    """A network on views of T frames at a rate: N_t views in time × N_s crops in space.
-
-    A subclass defines `prepare`, and calls this constructor with what its network was trained on.
+class VideoPlanner(Planner):
+    """Views of T frames at a rate: N_t views in time × N_s crops in space.
 
     Parameters
     ----------
@@ -43,6 +41,21 @@ class VideoExtractor(Extractor):
         if self.placement == "blocks":
             self.short_rule = "what lacks is black"
 
+    def views_of(self, times: np.ndarray, start: float, end: float) -> list[View]:
+        """Return the views of [start, end) seconds of frames, or pairs of them, that appear at `times`."""
+        starts = sampling.spread(start, end, self.least_seconds, self.n_views, self.placement, times)
+        moments = sampling.moments(self.clip_length, self.frame_rate, self.placement, times)
+        after = "black" if self.placement == "blocks" else "hold"
+        return [
+            View(at, min(at + self.least_seconds, end), sampling.on_screen(times, at + moments, end, after), number)
+            for at in starts.tolist()
+            for number in range(self.n_crops)
+        ]
+
+
+class VideoExtractor(VideoPlanner, Extractor):
+    """A network on such views. A subclass defines `prepare`; its constructor says what the network was trained on."""
+
     @abstractmethod
     def prepare(self, frames: Tensor, number: int) -> Tensor:
         """Return crop `number` of a view as the network reads it, float32 [3, T, h, w].
@@ -57,17 +70,6 @@ class VideoExtractor(Extractor):
 
     def views(self, clip: Any, start: float, end: float) -> list[View]:
         return self.views_of(clip.times, start, end)
-
-    def views_of(self, times: np.ndarray, start: float, end: float) -> list[View]:
-        """Return the views of [start, end) seconds of frames, or pairs of them, that appear at `times`."""
-        starts = sampling.spread(start, end, self.least_seconds, self.n_views, self.placement, times)
-        moments = sampling.moments(self.clip_length, self.frame_rate, self.placement, times)
-        after = "black" if self.placement == "blocks" else "hold"
-        return [
-            View(at, min(at + self.least_seconds, end), sampling.on_screen(times, at + moments, end, after), number)
-            for at in starts.tolist()
-            for number in range(self.n_crops)
-        ]
 
     def load(self, clip: Any, view: View) -> Tensor:
         black = view.indices == sampling.BLACK
