@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 import timm
 from timm.data.config import resolve_model_data_config
 from timm.data.imagenet_info import infer_imagenet_subset
 from timm.data.transforms_factory import create_transform
+from timm.models import PretrainedCfg, get_pretrained_cfg
 from torch import Tensor, nn
 
 from braid.errors import ConfigError
@@ -33,7 +35,7 @@ class TimmFrames(FrameExtractor):
         super().__init__(settings)
         self.architecture = settings["architecture"]
         self.check(settings)
-        self.network = build(settings, self._make, self._adapt)
+        self.network = build(settings, self._make, partial(as_timm_loads, self.architecture))
         self.follow(create_transform(**resolve_model_data_config(self.network)))
         self.has_classes = infer_imagenet_subset({"num_classes": self.network.num_classes}) is not None
 
@@ -44,31 +46,47 @@ class TimmFrames(FrameExtractor):
     def _make(self) -> nn.Module:
         return timm.create_model(self.architecture)
 
-    def _adapt(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return a published state dict as timm itself would load it: it renames and reshapes some."""
-        given = dict(state)  # which timm changes
-        try:
-            adapted = timm.create_model(
-                self.architecture, pretrained=True, pretrained_cfg_overlay={"state_dict": given}
-            ).state_dict()
-        except (KeyError, RuntimeError):
-            return state  # of which `build` will say what does not fit
-        return adapted if is_same_size(state, adapted) else state
-
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
         features = self.network.forward_features(batch)
         tokens = self.network.forward_head(features, pre_logits=True)
         return tokens, self.network.forward_head(features) if self.has_classes else None
 
 
-def is_same_size(given: Mapping[str, Tensor], adapted: Mapping[str, Tensor], but: Collection[str] = ()) -> bool:
-    """Return whether what timm makes of a file has as many numbers under each name, apart from the names `but`.
+def as_timm_loads(architecture: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a published state dict as timm itself would load it: it renames and reshapes some.
 
-    timm interpolates the positions and patches of a transformer to those of another one: the numbers would be of
-    neither.
+    Channels of the input and classes are those of the file. What timm cannot load comes back as it is, for the caller
+    to say what does not fit; so does what timm would interpolate, as it does the positions and patches of a transformer
+    to those of another one: the numbers would be of neither.
     """
-    names = (given.keys() & adapted.keys()) - set(but)
-    return all(given[name].numel() == adapted[name].numel() for name in names)
+    known = get_pretrained_cfg(architecture) or PretrainedCfg()
+    kernels = next((state[name] for name in first_convolutions(architecture) if name in state), None)
+    head = state.get(f"{known.classifier}.weight")
+    n_channels = known.input_size[0] if kernels is None else kernels.shape[1]
+    n_classes = known.num_classes if head is None else len(head)
+    overlay = {
+        "state_dict": dict(state),  # which timm changes
+        "num_classes": n_classes,
+        "input_size": (n_channels, *known.input_size[1:]),
+    }
+    try:
+        adapted = timm.create_model(
+            architecture,
+            pretrained=True,
+            in_chans=n_channels,
+            num_classes=n_classes,
+            pretrained_cfg_overlay=overlay,
+        ).state_dict()
+    except (KeyError, RuntimeError):
+        return state
+    same = all(state[name].numel() == adapted[name].numel() for name in state.keys() & adapted.keys())
+    return adapted if same else state
+
+
+def first_convolutions(architecture: str) -> tuple[str, ...]:
+    """Return the names of the weights that read the input; RepVGG has two, and of some networks timm names none."""
+    names = (get_pretrained_cfg(architecture) or PretrainedCfg()).first_conv or ()
+    return tuple(f"{name}.weight" for name in ([names] if isinstance(names, str) else names))
 
 
 def check_name(name: str) -> None:

@@ -1,5 +1,8 @@
 """X3D (Feichtenhofer, CVPR 2020, arXiv:2004.04730), with the parameter names of the official `X3D_*.pyth` files.
 
+`tiny` is not official: X3D's own grammar at its first depth and half its widths, for where no more than 0.1 GFLOP may
+be spent, counting a multiply-add as two.
+
 The official head ends in a softmax, which it also applies in training; here it ends in logits. At crops larger than
 those of training the official scores are the mean of probabilities over the positions of the pooling window; here
 the logits are averaged, which is what a linear classifier of the mean features gives.
@@ -10,7 +13,8 @@ Letters: B clips, C channels, T frames, H×W pixels, K classes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +25,11 @@ FRAME_RATE = 30
 """Frames a second that `Architecture.stride` counts, as Kinetics was decoded for the official weights."""
 MEAN, STD = 0.45, 0.225
 """Of all three channels, RGB in [0, 1], under the official weights: not the statistics of ImageNet."""
-N_FEATURES = 2048
 REDUCTION = 32
 """Pixels of the input on a side for one of the last feature map."""
 WIDTHS = (24, 48, 96, 192)
+N_FEATURES = 2048
+"""Of the last layer before the classifier; like `WIDTHS` for `Architecture.width` 1."""
 DEPTHS = (1, 2, 5, 3)
 EXPANSION = 2.25
 SQUEEZE = 1 / 16
@@ -32,7 +37,7 @@ SQUEEZE = 1 / 16
 
 @dataclass(frozen=True)
 class Architecture:
-    """One size of X3D, and the clips that its official weights were trained and tested on.
+    """One size of X3D, and the clips that it is trained and tested on; for official weights these are theirs.
 
     Attributes
     ----------
@@ -42,6 +47,7 @@ class Architecture:
     train_crop : pixels on a side in training; the head averages over as many positions as this gives
     test_side : pixels that the shorter side is resized to for testing
     test_crop : pixels on a side that are then cut out
+    width : factor on the channels of each layer
     """
 
     depth: float
@@ -50,6 +56,7 @@ class Architecture:
     train_crop: int
     test_side: int
     test_crop: int
+    width: float = 1.0
 
     @property
     def pool_side(self) -> int:
@@ -67,6 +74,7 @@ ARCHITECTURES = {
     "s": Architecture(depth=2.2, clip_length=13, stride=6, train_crop=160, test_side=182, test_crop=182),
     "m": Architecture(depth=2.2, clip_length=16, stride=5, train_crop=224, test_side=256, test_crop=256),
     "l": Architecture(depth=5.0, clip_length=16, stride=5, train_crop=312, test_side=356, test_crop=356),
+    "tiny": Architecture(1.0, clip_length=8, stride=6, train_crop=80, test_side=96, test_crop=80, width=0.5),
 }
 
 
@@ -75,28 +83,56 @@ class X3D(nn.Module):
 
     Parameters
     ----------
-    architecture : `xs`, `s`, `m` or `l`
+    architecture : `xs`, `s`, `m`, `l` or `tiny`
     n_classes : K
     n_channels : C, 3 for RGB, 2 for optical flow
     dropout : share of the features that are dropped in training before the classifier
+    clip_length, train_crop : frames and pixels on a side that the head averages over as a whole (None: those of the
+        architecture); longer or larger clips are averaged window by window
     """
 
-    def __init__(self, architecture: str, n_classes: int = 400, n_channels: int = 3, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        architecture: str,
+        n_classes: int = 400,
+        n_channels: int = 3,
+        dropout: float = 0.5,
+        clip_length: int | None = None,
+        train_crop: int | None = None,
+    ) -> None:
         super().__init__()
         if architecture not in ARCHITECTURES:
             raise ConfigError(f"X3D has no size {architecture!r}; choose from {', '.join(ARCHITECTURES)}")
-        self.name, self.architecture = f"X3D-{architecture.upper()}", ARCHITECTURES[architecture]
-        widths = (WIDTHS[0], *WIDTHS)
-        depths = [math.ceil(depth * self.architecture.depth) for depth in DEPTHS]
+        usual = ARCHITECTURES[architecture]
+        self.name = f"X3D-{architecture.upper()}"
+        self.architecture = replace(
+            usual, clip_length=clip_length or usual.clip_length, train_crop=train_crop or usual.train_crop
+        )
+        widths = [round(width * usual.width) for width in (WIDTHS[0], *WIDTHS)]
+        depths = [math.ceil(depth * usual.depth) for depth in DEPTHS]
         self.blocks = nn.Sequential(
-            Stem(n_channels, WIDTHS[0]),
+            Stem(n_channels, widths[0]),
             *(Stage(*sizes) for sizes in zip(widths[:-1], widths[1:], depths, strict=True)),
-            Head(WIDTHS[-1], n_classes, self.architecture, dropout),
+            Head(widths[-1], n_classes, self.architecture, dropout),
         )
         self.apply(_initialise)
 
     def forward(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the features [B, 2048] and the logits [B, K] of clips [B, C, T, H, W].
+        """Return the features [B, D] and the logits [B, K] of clips [B, C, T, H, W]; D is 2048, but 1024 of `tiny`.
+
+        Raises
+        ------
+        ConfigError
+            As for `features`.
+        """
+        features, _ = self.features(clips)
+        head: Any = self.blocks[-1]
+        return features, head.proj(head.dropout(features))
+
+    def features(self, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features [B, D] of clips, and the means over space [B, T, E] of the map that is pooled for them.
+
+        E is 432, but 216 of `tiny`.
 
         Raises
         ------
@@ -230,11 +266,11 @@ class Head(nn.Module):
         super().__init__()
         self.pool = ProjectedPool(width, int(EXPANSION * width), architecture)
         self.dropout = nn.Dropout(dropout)
-        self.proj = nn.Linear(N_FEATURES, n_classes)
+        self.proj = nn.Linear(self.pool.post_conv.out_channels, n_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        features = self.pool(x).mean(dim=(2, 3, 4))
-        return features, self.proj(self.dropout(features))
+        seen = self.pool.expand(x)
+        return self.pool.project(seen).mean(dim=(2, 3, 4)), seen.mean(dim=(3, 4)).transpose(1, 2)
 
 
 class ProjectedPool(nn.Module):
@@ -246,10 +282,18 @@ class ProjectedPool(nn.Module):
         self.pre_conv = Pointwise(width, inner)
         self.pre_norm = nn.BatchNorm3d(inner)
         self.pool = nn.AvgPool3d((architecture.clip_length, side, side), stride=1)
-        self.post_conv = Pointwise(inner, N_FEATURES)
+        self.post_conv = Pointwise(inner, round(N_FEATURES * architecture.width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.post_conv(self.pool(self.pre_norm(self.pre_conv(x)).relu_())).relu_()
+        return self.project(self.expand(x))
+
+    def expand(self, x: Tensor) -> Tensor:
+        """Return the map that is averaged."""
+        return self.pre_norm(self.pre_conv(x)).relu_()
+
+    def project(self, x: Tensor) -> Tensor:
+        """Return the features of each window of such a map."""
+        return self.post_conv(self.pool(x)).relu_()
 
 
 def _multiple_of_8(width: float) -> int:
