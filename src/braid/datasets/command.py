@@ -11,11 +11,12 @@ import polars as pl
 
 from braid import manifest
 from braid.checks import LABELLED
-from braid.datasets import delimited, folder, source
+from braid.datasets import cmu11775, delimited, folder, hmdb51, kinetics, source, tau2021, ucf101, vggsound
 from braid.errors import ManifestError
 
-KINDS = (folder, delimited)
-"""Modules of the kinds of data set, each with `add_parser`, which sets `find`: arguments to `source.Source`."""
+KINDS = (folder, delimited, hmdb51, ucf101, kinetics, tau2021, cmu11775, vggsound)
+"""Modules of the kinds of data set, each with `add_parser`, which sets `find`: arguments to `source.Source`. Those that
+have splits of their own say in `VAL_SHARE` which share of train is taken for val, unless the user says another."""
 
 SHARD_SIZE = 64
 SHARES = ("train=0.7", "val=0.15", "test=0.15")
@@ -28,23 +29,33 @@ def add_parser(subparsers: Any) -> None:
     index = subparsers.add_parser("index", help="write the manifest of a data set, or bring it up to date")
     kinds = index.add_subparsers(required=True, metavar="KIND")
     for kind in KINDS:
-        _add_common(kind.add_parser(kinds))
+        _add_common(kind.add_parser(kinds), getattr(kind, "VAL_SHARE", None))
     check = subparsers.add_parser("check", help="check a manifest and the files that it names, and count what is in it")
     check.add_argument("manifest", type=Path, metavar="MANIFEST")
     check.set_defaults(run=_check)
 
 
-def _add_common(parser: argparse.ArgumentParser) -> None:
+def _add_common(parser: argparse.ArgumentParser, val_share: float | None) -> None:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the manifest, clips.tsv")
-    parser.add_argument(
-        "--split",
-        nargs="+",
-        type=_share,
-        default=[_share(share) for share in SHARES],
-        metavar="NAME=SHARE",
-        help="shares of train, val and test for items with a label and without a split; "
-        f"{' '.join(SHARES)} if not given",
-    )
+    if val_share is None:
+        parser.add_argument(
+            "--split",
+            nargs="+",
+            type=_share,
+            default=[_share(share) for share in SHARES],
+            metavar="NAME=SHARE",
+            help="shares of train, val and test for items with a label and without a split; "
+            f"{' '.join(SHARES)} if not given",
+        )
+    else:
+        parser.set_defaults(split=[("train", 1.0)])
+        parser.add_argument(
+            "--val",
+            type=_part,
+            default=val_share,
+            metavar="SHARE",
+            help=f"share of the training items, by whole groups, that becomes val; {val_share:g} if not given",
+        )
     parser.add_argument("--seed", type=int, default=0, help="of the random splits; 0 if not given")
     parser.add_argument(
         "--shard-size",
@@ -124,6 +135,12 @@ def _share(text: str) -> tuple[str, float]:
         if name in LABELLED and 0 <= float(share) <= 1:
             return name, float(share)
     raise argparse.ArgumentTypeError(f"{text!r} must be {', '.join(LABELLED)}, `=` and a share from 0 to 1: train=0.7")
+
+
+def _part(text: str) -> float:
+    if not 0 <= float(text) < 1:
+        raise ValueError
+    return float(text)
 
 
 def _positive(text: str) -> int:
