@@ -41,11 +41,11 @@ AWKWARD = {6: "-it's #6; $(touch oops) & `so`.mp4", 7: "{shard} ünï 7 %s *.mp4
 """Names that a shell, a template or a glob would trip over."""
 
 
-def make_clip(path: Path, label: int, seed: int) -> None:
-    """Write 0.8 s of a drifting texture (to the right or down) with a low or a high tone."""
+def make_clip(path: Path, label: int, seed: int, frames: int = 8) -> None:
+    """Write a tenth of a second a frame of a drifting texture (to the right or down) with a low or a high tone."""
     random = np.random.default_rng(seed)
     texture = np.kron(random.integers(0, 255, (12, 16)), np.ones((8, 8))).astype(np.uint8)
-    rate, fps, frames = 32000, 10, 8
+    rate, fps = 32000, 10
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=fps, options={"threads": "1"})
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"

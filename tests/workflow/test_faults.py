@@ -6,11 +6,13 @@ import re
 import signal
 import subprocess
 import time
+from zipfile import ZipFile
 
 import h5py
 import numpy as np
 import pytest
 
+from .conftest import AWKWARD, make_clip
 from .test_reruns import EVERYTHING, edit, edit_rows
 
 
@@ -65,6 +67,66 @@ def test_a_killed_run_continues_with_the_same_results(fresh, finished, tmp_path)
     assert expected.keys() == got.keys()
     for name in expected:
         np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+
+
+def test_a_killed_flow_job_resumes_within_its_shard(fresh, tmp_path):
+    """Slow flow of eight clips, killed with -9 when three are finished, and run again."""
+    project = fresh.copy(tmp_path / "project")
+    flow, log = project.results / "flow" / "farneback", project.results / "logs" / "compute_flow" / "farneback"
+    shard = flow / "a.zarr.zip"
+    edit(project, "flow.farneback", {"type": "farneback", "iterations": 100, "window": 45})
+    sizes = []
+    for n in range(8):
+        path = project.folder / "media" / AWKWARD.get(n, f"clip {n}.mp4")
+        make_clip(path, n % 2, n, frames=40)
+        sizes.append(path.stat().st_size)
+    edit_rows(
+        project, lambda rows: [re.sub(r"\d+$", str(n), row) for row, n in zip(rows, sizes, strict=False)] + rows[8:]
+    )
+    target = str(shard.relative_to(project.folder))
+    project.snakemake(target.replace("flow/farneback", "decoded"))
+
+    def clips() -> dict[str, list[tuple]]:
+        """The clips that are finished: what the file of each holds, and when it was put there."""
+        parts = [part for part in flow.glob("*.parts/*/*.zip") if not part.name.startswith(".")]
+        return {part.name.split(".")[0]: entries(part) for part in parts}
+
+    process = subprocess.Popen(
+        project.command(target), cwd=project.folder, env=project.environment, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        while len(list(flow.glob("*.parts/*/[!.]*.zip"))) < 3:
+            assert process.poll() is None, (log / "a.log").read_text(encoding="utf-8")
+            time.sleep(0.005)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    before = clips()
+    assert 3 <= len(before) < 8
+    assert not shard.exists()
+    assert len(list(flow.glob("*.parts/*/.*.zip"))) <= 1, "at most one clip is half-written"
+
+    time.sleep(2)  # the clock of a zip file ticks every two seconds
+    project.snakemake("--unlock")
+    project.snakemake(target)
+    assert f"{len(before)} of 8 clips were finished before" in (log / "a.log").read_text(encoding="utf-8")
+    resumed = entries(shard)
+    for clip, expected in before.items():
+        assert [entry for entry in resumed if entry[0].startswith(clip)] == [
+            e for e in expected if e[0].startswith(clip)
+        ]
+    assert [path.name for path in flow.iterdir()] == [shard.name]
+    shard.unlink()
+    project.snakemake(target)
+    assert "finished before" not in (log / "a.log").read_text(encoding="utf-8")
+    assert [(name, crc) for name, crc, _ in entries(shard)] == [(name, crc) for name, crc, _ in resumed]
+
+
+def entries(path) -> list[tuple]:
+    """Return name, checksum and time of all that a zip file holds."""
+    with ZipFile(path) as file:
+        return sorted((entry.filename, entry.CRC, entry.date_time) for entry in file.infolist())
 
 
 def test_a_bad_clip_is_recorded_and_the_run_goes_on(fresh, tmp_path):
