@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import sklearn.metrics
+import torch
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from braid import metrics
 
@@ -25,6 +27,21 @@ def test_published_matrices(name: str) -> None:
         assert [row[key] for row in got["per_class"]] == pytest.approx(expected[key], abs=1e-6), key
     assert sum(row["tp"] for row in got["per_class"]) == expected["correct"]
     assert all(row["tp"] + row["fp"] + row["fn"] + row["tn"] == expected["n"] for row in got["per_class"])
+
+
+@pytest.mark.parametrize(
+    ("name", "kappa", "mcc"),
+    [
+        ("HW2-SIFT", 0.288415, 0.289070),
+        ("HW2-CNN", 0.936402, 0.936433),
+        ("HW2-CNN3D", 0.980706, 0.980716),
+        ("HW3-early", 0.982849, 0.982876),
+    ],
+)
+def test_chance_corrected_scores_of_published_matrices(name: str, kappa: float, mcc: float) -> None:
+    matrix = MATRICES[name]["cm"]
+    got = metrics.from_confusion(matrix, [str(c) for c in range(len(matrix))])
+    assert (got["kappa"], got["mcc"]) == pytest.approx((kappa, mcc), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,6 +62,69 @@ def test_agrees_with_scikit_learn(seed: int) -> None:
         reference = sklearn.metrics.precision_recall_fscore_support(labels, predicted, **options)
         names = [f"{average}_{score}" for score in ("precision", "recall", "f1")]
         assert [got[name] for name in names] == pytest.approx(reference[:3])
+    assert got["kappa"] == pytest.approx(sklearn.metrics.cohen_kappa_score(labels, predicted))
+    assert got["mcc"] == pytest.approx(sklearn.metrics.matthews_corrcoef(labels, predicted))
+    unscaled: dict[str, Any] = {"labels": range(7), "scale_by_half": False}
+    assert got["brier"] == pytest.approx(sklearn.metrics.brier_score_loss(labels, p, **unscaled))
+    losses = [sklearn.metrics.log_loss(labels[labels == c], p[labels == c], labels=range(7)) for c in set(labels)]
+    assert got["macro_log_loss"] == pytest.approx(np.mean(losses))
+
+
+def test_a_true_class_of_probability_0_costs_what_it_does_in_scikit_learn() -> None:
+    labels, p = np.array([0, 1, 1]), np.array([[1.0, 0.0], [1.0, 0.0], [0.5, 0.5]])
+    assert metrics.evaluate(labels, p, ["a", "b"])["log_loss"] == pytest.approx(sklearn.metrics.log_loss(labels, p))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_top_five_agrees_with_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, p = rng.integers(0, 11, 200), rng.dirichlet(np.ones(11), 200)
+    expected = sklearn.metrics.top_k_accuracy_score(labels, p, k=5, labels=range(11))
+    assert metrics.evaluate(labels, p, list("abcdefghijk"))["top5_accuracy"] == pytest.approx(expected)
+    assert "top5_accuracy" not in metrics.evaluate(labels % 10, np.full((200, 10), 0.1), list("abcdefghij"))
+
+
+def test_of_equal_probabilities_the_first_five_classes_are_on_top() -> None:
+    got = metrics.evaluate(np.arange(20), np.full((20, 20), 1 / 20), [str(c) for c in range(20)])
+    assert got["top5_accuracy"] == 5 / 20
+    assert got["accuracy"] == 1 / 20
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_calibration_error_agrees_with_torchmetrics(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, p = rng.integers(0, 4, 300), rng.dirichlet(np.full(4, 0.3), 300)
+    expected = multiclass_calibration_error(torch.tensor(p), torch.tensor(labels), num_classes=4, n_bins=15, norm="l1")
+    assert metrics.evaluate(labels, p, list("abcd"))["ece"] == pytest.approx(float(expected), abs=1e-6)
+
+
+def test_calibration_of_a_forecast_that_is_right_as_often_as_it_says() -> None:
+    labels = np.array([0, 0, 0, 1, 1])  # 3 of 5
+    calibrated = metrics.evaluate(labels, np.tile([0.6, 0.4], (5, 1)), ["a", "b"])
+    assert calibrated["ece"] == pytest.approx(0, abs=1e-12)
+    assert calibrated["brier"] == pytest.approx((3 * 2 * 0.4**2 + 2 * 2 * 0.6**2) / 5)
+    filled = [row for row in calibrated["reliability"] if row["n"]]
+    assert filled == [
+        {"low": 8 / 15, "high": 9 / 15, "n": 5, "confidence": pytest.approx(0.6), "accuracy": pytest.approx(0.6)}
+    ]
+    sure = metrics.evaluate(labels, np.tile([1.0, 0.0], (5, 1)), ["a", "b"])
+    assert sure["ece"] == pytest.approx(0.4)
+    assert sure["reliability"][-1] == {"low": 14 / 15, "high": 1.0, "n": 5, "confidence": 1.0, "accuracy": 0.6}
+
+
+def test_one_class_only() -> None:
+    got = metrics.evaluate([1, 1, 1], np.tile([0.2, 0.8], (3, 1)), ["a", "b"])
+    assert got["kappa"] is None
+    assert got["mcc"] == 0
+    assert got["accuracy"] == got["balanced_accuracy"] == got["macro_f1"] == 1
+    assert got["macro_log_loss"] == got["log_loss"] == pytest.approx(-np.log(0.8))
+
+
+def test_one_item_of_a_class_counts_as_much_as_all_of_another_in_class_means() -> None:
+    labels, p = np.array([0] * 9 + [1]), np.tile([0.9, 0.1], (10, 1))
+    got = metrics.evaluate(labels, p, ["a", "b"])
+    assert got["balanced_accuracy"] == 0.5
+    assert got["macro_log_loss"] == pytest.approx(-(np.log(0.9) + np.log(0.1)) / 2)
 
 
 def test_closed_forms() -> None:
@@ -76,6 +156,8 @@ def test_order_of_items_does_not_matter() -> None:
 def test_survives_json() -> None:
     got = metrics.evaluate(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]], dtype=np.float32), ["a", "b"])
     assert json.loads(json.dumps(got, allow_nan=False)) == got
+    grouped = metrics.evaluate([1, 1], [[0.1, 0.9], [0.2, 0.8]], ["a", "b"], ["g", "h"])
+    assert json.loads(json.dumps(grouped, allow_nan=False)) == grouped
 
 
 @pytest.mark.parametrize(
@@ -87,9 +169,11 @@ def test_survives_json() -> None:
         ([0.5], [[0.5, 0.5]]),
         ([0], [[0.5, 0.4]]),
         ([0], [[np.nan, 1.0]]),
+        ([0], [[np.inf, -np.inf]]),
+        ([0], [[1.5, -0.5]]),
         ([0, 1], [[0.5, 0.5]]),
     ],
 )
-def test_refuses(labels: list, probabilities: list) -> None:
+def test_bad_input_is_refused(labels: list, probabilities: list) -> None:
     with pytest.raises(ValueError, match="must be"):
         metrics.evaluate(labels, probabilities, ["a", "b"])

@@ -8,7 +8,7 @@ narrow. Groups are drawn with replacement instead, as many as there are, each wi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -44,7 +44,7 @@ def draws(n_groups: int, n_resamples: int, seed: int = 0) -> Iterator[Floats]:
 
 
 def intervals(
-    items: Contributions, groups: Sequence[str], n_resamples: int = N_RESAMPLES, seed: int = 0
+    items: Contributions, groups: ArrayLike, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> dict[str, list[float] | None]:
     """Return the 95 % interval [low, high] of every metric of `Sums.scores`.
 
@@ -55,7 +55,7 @@ def intervals(
     Parameters
     ----------
     items : Contributions of N items
-    groups : sequence of str [N]
+    groups : str [N]
     n_resamples, seed : int
 
     Raises
@@ -63,9 +63,9 @@ def intervals(
     ValueError
         If there are not as many groups as items.
     """
-    if len(groups) != len(items.label):
-        raise ValueError(f"groups must name one group an item, got {len(groups)} for {len(items.label)} items")
     names, codes = np.unique(np.asarray(groups), return_inverse=True)
+    if codes.shape != items.label.shape:
+        raise ValueError(f"groups must name one group an item, got {codes.shape} for {items.label.shape}")
     where, what = items.columns()
     shape = (Sums.width(items.n_classes), len(names))
     of_groups = csr_array((what.ravel(), (where.ravel(), np.tile(codes, len(where)))), shape=shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from braid.metrics.sums import LOG_LOSS_EPS, N_BINS, Sums, contributions
 
 
 def evaluate(
-    labels: ArrayLike, probabilities: ArrayLike, classes: list[str], groups: Sequence[str] | None = None
+    labels: ArrayLike, probabilities: ArrayLike, classes: list[str], groups: ArrayLike | None = None
 ) -> dict[str, Any]:
     """Return all metrics of predicted probabilities; the predicted class is the most probable one, the first of equals.
 
@@ -26,7 +25,7 @@ def evaluate(
         Rows in [0, 1] that sum to 1.
     classes : list of str [C]
         Names of the classes, in the order of the columns.
-    groups : sequence of str [N], optional
+    groups : str [N], optional
         What each item was recorded with: items of one group are not independent of each other.
 
     Returns
@@ -59,7 +58,7 @@ def evaluate(
     if groups is not None:
         from braid.metrics.bootstrap import intervals  # loads SciPy, which the Snakefile has no use for
 
-        certainty = {"n_groups": len(set(groups)), "intervals": intervals(items, groups)}
+        certainty = {"n_groups": len(np.unique(np.asarray(groups))), "intervals": intervals(items, groups)}
     return from_confusion(confusion, classes) | {
         **{name: _plain(score) for name, score in sums.scores().items()},
         "log_loss_eps": LOG_LOSS_EPS,
