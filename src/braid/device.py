@@ -7,16 +7,25 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from braid import gpus
+
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
 """Parameters of glibc's `mallopt`."""
 
 
-def pick() -> str:
-    """Return `cuda` where a GPU can be used, else `cpu`, and say so in the log."""
+def pick(n: int = 1) -> str:
+    """Return `cuda` where a GPU can be used, else `cpu`, and say so in the log.
+
+    Parameters
+    ----------
+    n : GPUs that are taken for this process, see `braid.gpus`; a batch system has given it those that it may use
+    """
+    taken = [] if gpus.is_assigned() else gpus.claim(n)
     import torch
 
     if torch.cuda.is_available():
-        print(f"device: cuda, {torch.cuda.get_device_name()}")
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        print("device: cuda,", *names, *taken)
         return "cuda"
     print("device: cpu, since no GPU can be used")
     return "cpu"
