@@ -6,6 +6,9 @@ those of the extractor of the same type. A change of the training that all share
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from braid.registry import Entry
 
 REGISTRY: dict[str, Entry] = {
@@ -14,3 +17,17 @@ REGISTRY: dict[str, Entry] = {
     "timm": Entry("braid.backbones.networks:timm_frames", 1),
     "logmel": Entry("braid.backbones.networks:logmel", 1),
 }
+
+SOURCES: dict[str, tuple[str, ...]] = {
+    "rgb": ("decoded",),
+    "flow": ("flow",),
+    "strided_flow": ("decoded",),
+    "flow_grey": ("decoded", "flow"),
+    "zeros_grey": ("decoded", "flow"),
+}
+"""Shards that each `input` reads: `decoded`, `flow`."""
+
+
+def sources(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the shards that a backbone reads; sound is in those that are decoded."""
+    return SOURCES[settings["input"]] if "input" in settings else ("decoded",)

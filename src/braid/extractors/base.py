@@ -6,7 +6,7 @@ Letters: B views of a batch, T tokens (one a view) of an item, D numbers of a to
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -130,11 +130,15 @@ class Extractor(Planner):
         Tokens have unit length, and so has their mean.
     several_classes : bool
         The logits are of classes of which a view may have several at once.
+    class_names : list of str
+        The classes of the logits, in their order, where these are labels of the user's; scores are then kept view by
+        view too.
     """
 
     network: Any
     normalised: bool = False
     several_classes: bool = False
+    class_names: Sequence[str] = ()
 
     @abstractmethod
     def load(self, clip: Any, view: View) -> Tensor:
@@ -142,7 +146,10 @@ class Extractor(Planner):
 
     @abstractmethod
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the tokens [B, D] of a batch of equal-shaped tensors, and their logits [B, C] if there are any."""
+        """Return the tokens of a batch of equal-shaped tensors, and the logits [B, C] of views if there are any.
+
+        Tokens are [B, D], or [B, S, D] where a view has S of them, one after the other in time.
+        """
 
 
 def build(

@@ -57,6 +57,7 @@ class Clip(FrameExtractor):
         self.follow(image_transform_v2(self.preprocessing(), is_train=False))
         self.words = _words(settings) if settings["classes"] else None
         self.classes: Tensor | None = None
+        self.class_names = list(settings["classes"] or ())
 
     @classmethod
     def check(cls, settings: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ import braid
 from braid import weights
 from braid.device import is_out_of_memory, keep_freed_memory
 from braid.errors import BraidError, FeatureError
-from braid.extractors.base import Extractor, Plan
+from braid.extractors.base import Extractor, Plan, View
 from braid.extractors.batches import ahead, batches, meanwhile
 from braid.extractors.pooling import average, pool
 from braid.extractors.registry import REGISTRY
@@ -65,39 +65,65 @@ def extract_features(
         memory of the device; the item is named.
     """
     entry = REGISTRY[settings["type"]]
+    extractor: Extractor = entry.load()(settings)
+    with _open(entry.source, source) as shard:
+        source_attrs = {key: value for key, value in shard.attrs.items() if key != "clips"}
+        attrs = {"weights": weights.digest(settings), "source": source_attrs}
+        write_features(items, shard, out, extractor, settings, attrs, threads, device, batch_size, memory_mb)
+
+
+def write_features(
+    items: pl.DataFrame,
+    shard: Any,
+    out: Path,
+    extractor: Extractor,
+    settings: Mapping[str, Any],
+    attrs: Mapping[str, Any],
+    threads: int,
+    device: str,
+    batch_size: int,
+    memory_mb: int,
+) -> None:
+    """Write the feature shard `out` with an extractor that is there already; all else is as in `extract_features`.
+
+    Parameters
+    ----------
+    shard : gives a clip, as the extractor reads it, by its key
+    attrs : mapping
+        What the attributes say of weights and source.
+    """
     torch.set_num_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32, not the 10 bits of TF32
-    extractor: Extractor = entry.load()(settings)
     extractor.network.to(device)
     keep_freed_memory()
+    kind = settings["type"]
     dtype = _dtype(settings["dtype"], device)
     loaders = 1 if device == "cpu" else threads  # on the CPU the network needs the rest
     sizes = BatchSizes(batch_size, memory_mb * 10**6, loaders)
-    print(f"{settings['type']}: {len(items)} items, {dtype} on {device}, {threads} threads")
-    with _open(entry.source, source) as shard:
-        attrs = {
-            "extractor": settings["type"],
-            "version": entry.version,
-            "settings": dict(settings),
-            "weights": weights.digest(settings),
-            "dtype": dtype,
-            "device": device,
-            "batch_size": batch_size or "auto",
-            "braid": braid.__version__,
-            "torch": torch.__version__,
-            "source": {key: value for key, value in shard.attrs.items() if key != "clips"},
-        }
-        network = _Network(extractor, settings["type"], dtype, device, sizes)
-        with (
-            FeatureWriter(out, attrs) as writer,
-            ThreadPoolExecutor(loaders, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-            ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as stacker,
-        ):
-            views = _Views(extractor, settings["type"], shard, items, pool, sizes)
-            for batch, tensor in meanwhile(stacker, map(network.stacked, views.batches())):
-                network.run(batch, tensor)
-                _write(writer, extractor, settings, views.complete())
+    print(f"{kind}: {len(items)} items, {dtype} on {device}, {threads} threads")
+    told = {
+        "extractor": kind,
+        "version": REGISTRY[kind].version,
+        "settings": dict(settings),
+        "dtype": dtype,
+        "device": device,
+        "batch_size": batch_size or "auto",
+        "braid": braid.__version__,
+        "torch": torch.__version__,
+        "classes": extractor.class_names,
+        **attrs,
+    }
+    network = _Network(extractor, kind, dtype, device, sizes)
+    with (
+        FeatureWriter(out, told) as writer,
+        ThreadPoolExecutor(loaders, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as stacker,
+    ):
+        views = _Views(extractor, kind, shard, items, pool, sizes)
+        for batch, tensor in meanwhile(stacker, map(network.stacked, views.batches())):
+            network.run(batch, tensor)
             _write(writer, extractor, settings, views.complete())
+        _write(writer, extractor, settings, views.complete())
     print(sizes)
 
 
@@ -124,7 +150,7 @@ class _Item:
         """Keep what the network gave for view `number`."""
         if not self.n_done:
             n = len(self.plan.views)
-            self.tokens = np.empty((n, len(token)), np.float32)
+            self.tokens = np.empty((n, *token.shape), np.float32)
             self.logits = None if logit is None else np.empty((n, len(logit)), np.float32)
         self.tokens[number] = token
         if self.logits is not None:
@@ -247,18 +273,27 @@ def _write(writer: FeatureWriter, extractor: Extractor, settings: Mapping[str, A
         if not views:
             writer.append(item.name, None, status=status, reason=reason)
             continue
+        steps = item.tokens.shape[1] if item.tokens.ndim == 3 else 1
+        tokens = item.tokens.reshape(len(views) * steps, -1)
         with _naming(settings["type"]):  # the writer names the item
             writer.append(
                 item.name,
-                pool(item.tokens, settings["pooling"], extractor.normalised),
-                tokens=item.tokens,
-                times=np.array([(view.start_seconds, view.end_seconds) for view in views]),
+                pool(tokens, settings["pooling"], extractor.normalised),
+                tokens=tokens,
+                times=np.concatenate([_steps(view, steps) for view in views]),
                 scores=None
                 if item.logits is None
                 else average(item.logits, settings["scores"], extractor.several_classes),
+                view_scores=item.logits if extractor.class_names else None,
                 status=status,
                 reason=reason,
             )
+
+
+def _steps(view: View, n: int) -> np.ndarray:
+    """Return the seconds [start, end) of each of `n` equal parts of a view, float64 [n, 2]."""
+    bounds = np.linspace(view.start_seconds, view.end_seconds, n + 1)
+    return np.stack([bounds[:-1], bounds[1:]], axis=1)
 
 
 def _dtype(chosen: str, device: str) -> str:

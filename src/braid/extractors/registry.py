@@ -14,8 +14,8 @@ class ExtractorEntry(Entry):
 
     Attributes
     ----------
-    source : {"audio", "video", "flow"}
-        A stream of the decoded shard, or the flow shard.
+    source : {"audio", "video", "flow", "backbone"}
+        A stream of the decoded shard, the flow shard, or what the backbone reads that it names.
     official : str
         ``module:function``, which returns the official weights of the extractor's settings as a
         `braid.weights.Weights`. Empty where there is no network.
@@ -23,7 +23,7 @@ class ExtractorEntry(Entry):
         It learns from the training items of a fold, so that its features are those of a fold.
     """
 
-    source: Literal["audio", "video", "flow"]
+    source: Literal["audio", "video", "flow", "backbone"]
     official: str
     fitted: bool = False
 
@@ -53,5 +53,5 @@ REGISTRY: dict[str, ExtractorEntry] = {
         "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "braid.weights.torchvision:r2plus1d"
     ),
     "sift": ExtractorEntry("braid.words.sift:Sift", 1, "video", "", fitted=True),
-    "backbone": ExtractorEntry("braid.extractors.backbone:Trained", 1, "video", "", fitted=True),
+    "backbone": ExtractorEntry("braid.extractors.backbone:Trained", 1, "backbone", "", fitted=True),
 }

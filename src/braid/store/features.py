@@ -9,17 +9,19 @@ Letters: N items, D numbers of an embedding, E of a token, C classes of an extra
 | `scores` | [N, C] float32 | of the network's own classes, where it has some; what they are is the setting `scores` |
 | `tokens`, `times` | [ΣT, E] float32, [ΣT, 2] float64 | the tokens of all items, and the seconds [start, end) of each |
 | `token_end` | [N] int64 | where the tokens of an item end and those of the next one begin |
+| `view_scores` | [ΣV, C] float32 | logits of all views, by time and then by crop, where `classes` names them |
+| `view_end` | [N] int64 | where the views of an item end |
 
 The attributes of the file say how the numbers came about, each as JSON.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -47,7 +49,7 @@ class FeatureWriter:
         self._attrs = attrs
         self._open = ExitStack()
         self._n_items = 0
-        self._n_tokens = 0
+        self._n_tokens = self._n_views = 0
 
     def __enter__(self) -> FeatureWriter:
         with ExitStack() as stack:
@@ -68,6 +70,7 @@ class FeatureWriter:
         tokens: np.ndarray | None = None,
         times: np.ndarray | None = None,
         scores: np.ndarray | None = None,
+        view_scores: np.ndarray | None = None,
         status: str = "ok",
         reason: str = "",
     ) -> None:
@@ -78,6 +81,7 @@ class FeatureWriter:
         embedding : float32 [D], finite; None when the stream is not usable
         tokens, times : float32 [T, E] and float64 [T, 2], seconds [start, end) on the clip's clock; both or neither
         scores : float32 [C], finite
+        view_scores : float32 [V, C], finite
         status, reason : status of the stream, and why it is not `ok`
 
         Raises
@@ -105,9 +109,15 @@ class FeatureWriter:
             self._extend("tokens", tokens.astype(np.float32))
             self._extend("times", times.astype(np.float64))
             self._n_tokens += len(tokens)
+        if view_scores is not None:
+            width = (self._data("view_scores") if "view_scores" in self._file else view_scores).shape[1]
+            _check(item, "view_scores", view_scores, (len(view_scores), width))
+            self._extend("view_scores", view_scores.astype(np.float32))
+            self._n_views += len(view_scores)
         for name, text in {"item": item, "status": status, "reason": reason}.items():
             self._extend(name, np.array([text], dtype=h5py.string_dtype()))
         self._extend("token_end", np.array([self._n_tokens], dtype=np.int64))
+        self._extend("view_end", np.array([self._n_views], dtype=np.int64))
 
     def _data(self, name: str) -> h5py.Dataset:
         data = self._file[name]
@@ -148,30 +158,54 @@ class FeatureShard(RowShard):
         """Return the tokens of the item in row `i`, float32 [T, E], and their seconds [start, end), float64 [T, 2]."""
         if "tokens" not in self._file:
             return np.empty((0, self.embedding.shape[1]), np.float32), np.empty((0, 2))
-        rows = slice(self._token_end[i - 1] if i else 0, self._token_end[i])
+        rows = _rows(self._token_end, i)
         return self._read("tokens", rows), self._read("times", rows)
+
+    def view_scores(self, i: int) -> np.ndarray:
+        """Return the logits of the views of the item in row `i`, float32 [V, C], in time and then by crops.
+
+        V is 0 where the stream is not usable, C is 0 where the shard has no scores by view.
+        """
+        if "view_scores" not in self._file:
+            return np.empty((0, 0), np.float32)
+        return self._read("view_scores", _rows(self._view_end, i))
 
     @cached_property
     def _token_end(self) -> np.ndarray:
         return self._read("token_end")
 
+    @cached_property
+    def _view_end(self) -> np.ndarray:
+        return self._read("view_end")
+
     def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         return super()._read(name, rows) if name in self._file else np.empty(0)
 
 
-def gather(paths: Sequence[str | Path], items: Sequence[str], shards: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings of items from the feature shards of one extractor.
+def _rows(ends: np.ndarray, i: int) -> slice:
+    """Return the rows of item `i` in a data set that holds those of all items, one item after the other."""
+    return slice(ends[i - 1] if i else 0, ends[i])
+
+
+def gather(
+    paths: Sequence[str | Path],
+    items: Sequence[str],
+    shards: Sequence[str],
+    what: Literal["embedding", "scores"] = "embedding",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the embeddings, or the scores, of items from the feature shards of one extractor.
 
     Parameters
     ----------
     paths : paths of the feature shards, `{shard}.h5`
     items : names of the N items
     shards : name of the shard of each item [N]; in another shard a clip that has left it may still have a row
+    what : the data set
 
     Returns
     -------
     x : float32 [N, D]
-        In the order of `items`; zeros where the stream is not usable.
+        In the order of `items`; zeros where the stream is not usable. D = 0 where no item has any.
     present : bool [N]
         Where the stream is usable.
 
@@ -180,33 +214,98 @@ def gather(paths: Sequence[str | Path], items: Sequence[str], shards: Sequence[s
     FeatureError
         An item is in none of the shards, or the shards disagree about D.
     """
-    row_of = {key: row for row, key in enumerate(zip(items, shards, strict=True))}
-    found = np.zeros(len(items), dtype=bool)
     blocks: list[tuple[np.ndarray, np.ndarray]] = []
-    for path in paths:
-        with FeatureShard(path) as shard:
-            keys = [(item, shard.path.stem) for item in shard.items]
-            theirs = [i for i, key in enumerate(keys) if key in row_of]
-            ours = np.array([row_of[keys[i]] for i in theirs], dtype=np.int64)
-            found[ours] = True
-            if shard.embedding.shape[1]:
-                blocks.append((ours, shard.embedding[theirs]))
-    if not found.all():
-        absent = [items[row] for row in np.flatnonzero(~found).tolist()]
-        raise FeatureError(
-            f"{len(absent)} of {len(items)} items are in none of the {len(paths)} feature shards given, "
-            f"the first is {absent[0]!r}; compute their features first"
-        )
-    widths = sorted({block.shape[1] for _, block in blocks})
-    if len(widths) > 1:
-        raise FeatureError(f"feature shards of one extractor must agree about D, got {widths}: {paths[0]}, …")
-    x = np.zeros((len(items), widths[0] if widths else 0), dtype=np.float32)
+    for shard, theirs, ours in _shards_with(paths, items, shards):
+        values = shard.embedding if what == "embedding" else shard.scores
+        if values is not None and values.shape[1]:
+            blocks.append((ours, values[theirs]))
+    x = np.zeros((len(items), _width([block.shape[1] for _, block in blocks], paths)), dtype=np.float32)
     present = np.zeros(len(items), dtype=bool)
     for ours, block in blocks:
         usable = ~np.isnan(block).any(axis=1)
         x[ours[usable]] = block[usable]
         present[ours[usable]] = True
     return x, present
+
+
+def gather_tokens(
+    paths: Sequence[str | Path], items: Sequence[str], shards: Sequence[str], most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens of items, each with its time, from the feature shards of one extractor.
+
+    Parameters
+    ----------
+    paths, items, shards : as for `gather`
+    most : int
+        Of an item with more tokens, neighbours are averaged until so many are left; one then lasts from the start of
+        its first to the end of its last.
+
+    Returns
+    -------
+    x : float32 [N, T, 2 + E]
+        Of each token the seconds [start, end) on the clip's clock and its numbers; rows of NaN after an item's last.
+    present : bool [N]
+        Which items have tokens.
+
+    Raises
+    ------
+    FeatureError
+        As for `gather`.
+    """
+    found: list[tuple[int, np.ndarray]] = []
+    for shard, theirs, ours in _shards_with(paths, items, shards):
+        for i, row in zip(theirs, ours.tolist(), strict=True):
+            tokens, times = shard.tokens(i)
+            if len(tokens):
+                found.append((row, merged(np.concatenate([times, tokens], axis=1), most)))
+    width = _width([len(block[0]) for _, block in found], paths)
+    x = np.full((len(items), max((len(block) for _, block in found), default=0), width), np.nan, dtype=np.float32)
+    for row, block in found:
+        x[row, : len(block)] = block
+    present = np.zeros(len(items), dtype=bool)
+    present[[row for row, _ in found]] = True
+    return x, present
+
+
+def merged(tokens: np.ndarray, most: int) -> np.ndarray:
+    """Return tokens [T, 2 + E], start and end in front, as at most `most`: means over runs of nearly equal length."""
+    if len(tokens) <= most:
+        return tokens
+    firsts = np.arange(most) * len(tokens) // most
+    counts = np.diff(firsts, append=len(tokens))
+    means = np.add.reduceat(tokens, firsts, axis=0) / counts[:, None]
+    means[:, 0] = np.minimum.reduceat(tokens[:, 0], firsts)
+    means[:, 1] = np.maximum.reduceat(tokens[:, 1], firsts)
+    return means
+
+
+def _shards_with(
+    paths: Sequence[str | Path], items: Sequence[str], shards: Sequence[str]
+) -> Iterator[tuple[FeatureShard, list[int], np.ndarray]]:
+    """Yield each shard, open, with the rows that it has of the items and their positions among them, int64."""
+    row_of = {key: row for row, key in enumerate(zip(items, shards, strict=True))}
+    found = np.zeros(len(items), dtype=bool)
+    for path in paths:
+        with FeatureShard(path) as shard:
+            keys = [(item, shard.path.stem) for item in shard.items]
+            theirs = [i for i, key in enumerate(keys) if key in row_of]
+            ours = np.array([row_of[keys[i]] for i in theirs], dtype=np.int64)
+            found[ours] = True
+            yield shard, theirs, ours
+    if not found.all():
+        absent = [items[row] for row in np.flatnonzero(~found).tolist()]
+        raise FeatureError(
+            f"{len(absent)} of {len(items)} items are in none of the {len(paths)} feature shards given, "
+            f"the first is {absent[0]!r}; compute their features first"
+        )
+
+
+def _width(widths: list[int], paths: Sequence[str | Path]) -> int:
+    """Return the width that all blocks of an extractor have; 0 where there is none."""
+    different = sorted(set(widths))
+    if len(different) > 1:
+        raise FeatureError(f"feature shards of one extractor must agree about D, got {different}: {paths[0]}, …")
+    return different[0] if different else 0
 
 
 def _check(item: str, name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:
