@@ -4,11 +4,11 @@ import av
 import cv2
 import numpy as np
 import pytest
-from av.video.reformatter import Interpolation
+from av.video.reformatter import ColorRange, Interpolation
 from media_files import HEIGHT, WIDTH, numbered, numbers, write_video
 
 from braid.media.codec import Planes
-from braid.media.frames import PyavFrames
+from braid.media.frames import PyavFrames, full_chroma, full_luma
 
 ACCURATE = Interpolation.BICUBIC | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
 N = 6
@@ -70,6 +70,44 @@ def test_whatever_the_file_has_the_colours_stay(tmp_path, decoded, pixel_format,
     assert jpeg.frames.shape == exact.frames.shape
     assert np.abs(jpeg.frames.mean(axis=(0, 1, 2)) - exact.frames.mean(axis=(0, 1, 2))).max() < 2.5
     assert np.abs(jpeg.frames.astype(int) - exact.frames).mean() < 3
+
+
+def test_the_range_is_stretched_as_the_standard_says():
+    """BT.601: luma of 16 to 235 and colour differences of 16 to 240 fill 0 to 255; rows with gaps, as planes have."""
+    levels = np.zeros((3, 512), np.uint8)
+    levels[:, :256] = np.arange(256)
+    levels = levels[:, :256]
+    stored = levels.astype(float)
+    for stretched, exact in (
+        (full_luma(levels), (stored - 16) * 255 / 219),
+        (full_chroma(levels), (stored - 128) * 255 / 224 + 128),
+    ):
+        assert stretched.dtype == np.uint8
+        assert np.abs(stretched - np.clip(exact, 0, 255)).max() <= 0.5 + 1e-5
+    assert full_luma(levels)[0, [0, 16, 235, 255]].tolist() == [0, 0, 255, 255]
+    assert full_chroma(levels)[0, [0, 128, 255]].tolist() == [0, 128, 255]
+
+
+@pytest.mark.parametrize(("short_side", "levels"), [(0, 1), (90, 2)])
+def test_planes_are_those_of_swscale(tmp_path, short_side, levels):
+    """swscale stretches the range while it scales and rounds colours down; braid does it after, to the nearest."""
+    path = write_video(tmp_path / "scenery.mp4", scenery(192, 256), options={"crf": "12"})
+    with av.open(str(path)) as container:
+        for frame, (_, planes) in zip(container.decode(video=0), PyavFrames(str(path), short_side, True), strict=True):
+            height, width = planes.shape
+            reference = frame.reformat(
+                width,
+                height,
+                "yuvj420p",
+                interpolation="BILINEAR",
+                src_color_range=ColorRange.MPEG,
+                dst_color_range=ColorRange.JPEG,
+            )
+            for plane, other in zip(planes, reference.planes, strict=True):
+                rows = np.frombuffer(memoryview(other), np.uint8).reshape(other.height, other.line_size)[
+                    :, : other.width
+                ]
+                assert np.abs(plane.astype(int) - rows).max() <= levels
 
 
 def test_an_odd_size(tmp_path, decoded):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
@@ -138,20 +139,32 @@ class _Picture:
         reformat, (width, height) = self._reformatter.reformat, self._size
         if self._planes and frame.format.name in LIKE_JPEG and frame.colorspace in BT601:
             full = frame.color_range == ColorRange.JPEG or frame.format.name == "yuvj420p"
-            source = ColorRange.JPEG if full else ColorRange.MPEG
-            scaled = reformat(
-                frame,
-                width,
-                height,
-                "yuvj420p",
-                interpolation=INTERPOLATION,
-                src_color_range=source,
-                dst_color_range=ColorRange.JPEG,
-                threads=1,
-            )
-            return Planes(*(_array(plane) for plane in scaled.planes))
+            if frame.width != width or frame.height != height:
+                stated = ColorRange.JPEG if full else ColorRange.MPEG
+                frame = reformat(
+                    frame,
+                    width,
+                    height,
+                    interpolation=INTERPOLATION,
+                    src_color_range=stated,
+                    dst_color_range=stated,
+                    threads=1,
+                )
+            y, cb, cr = (_array(plane) for plane in frame.planes)
+            return Planes(y, cb, cr) if full else Planes(full_luma(y), full_chroma(cb), full_chroma(cr))
         rgb = reformat(frame, width, height, "rgb24", interpolation=INTERPOLATION, threads=1)
         return turn(rgb.to_ndarray(), self._matrix)
+
+
+def full_luma(plane: np.ndarray) -> np.ndarray:
+    """Return luma of limited range, 16 to 235, in full range: uint8 [H, W], what lies beyond it clipped."""
+    # A weighted sum with a second weight of 0: the one pass of OpenCV that scales, shifts, rounds and saturates.
+    return cv2.addWeighted(plane, 255 / 219, plane, 0, -16 * 255 / 219)
+
+
+def full_chroma(plane: np.ndarray) -> np.ndarray:
+    """Return colour differences of limited range, 16 to 240, in full range: as `full_luma`, but 128 stays."""
+    return cv2.addWeighted(plane, 255 / 224, plane, 0, 128 - 128 * 255 / 224)
 
 
 def _array(plane: VideoPlane) -> np.ndarray:

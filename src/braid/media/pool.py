@@ -19,6 +19,13 @@ from braid.errors import StoreError
 
 WORKER = (sys.executable, "-P", "-m", "braid.media.worker")
 """A program of its own, not a fork: the script that started the pool is neither copied nor run again."""
+SURROUNDINGS = {
+    "OMP_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+"""Environment of a worker: one thread, and glibc keeps what it frees, since the next frame needs as much; pages that
+come and go with every frame cost some percent of decoding."""
 START_SECONDS = 120.0
 """Longest time that a worker may take to import its libraries, on a cold network disk for instance."""
 
@@ -99,9 +106,9 @@ class _Worker:
         self.deadline = 0.0
         self._command, self._settings, self._selector = command, settings, selector
         self._spools: list[BinaryIO] = []
-        for _ in range(2):
+        for _ in range(2):  # unbuffered: what was read ahead would be of an earlier clip
             with ExitStack() as opening:
-                self._spools.append(opening.enter_context(tempfile.TemporaryFile(dir=folder)))
+                self._spools.append(opening.enter_context(tempfile.TemporaryFile(dir=folder, buffering=0)))
                 stack.push(opening.pop_all())
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = b""
@@ -177,7 +184,7 @@ class _Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[spool.fileno() for spool in self._spools],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, **SURROUNDINGS},
         )
         assert self._process.stdout is not None
         self._selector.register(self._process.stdout, selectors.EVENT_READ, self)

@@ -1,7 +1,7 @@
 """The sound of a file as mono float at one rate, in blocks, on the clip's clock.
 
-Mono is the mean of the channels. FFmpeg's own mixing to mono gives a stereo file 3 dB more than its channels have,
-so the channels are resampled first and averaged here.
+Mono is the mean of the channels, which is made here: FFmpeg's own mixing to mono gives a stereo file 3 dB more than its
+channels have.
 """
 
 from __future__ import annotations
@@ -79,16 +79,16 @@ class Sound:
             yield from self._resample(decode(container, stream, self.tally))
 
     def _resample(self, frames: Iterator[Frame]) -> Iterator[np.ndarray]:
-        resampler, waiting, form, due, written = None, av.AudioFifo(), None, 0.0, 0
+        mix, waiting, form, due, written = None, av.AudioFifo(), None, 0.0, 0
         for frame in frames:
             assert isinstance(frame, AudioFrame)
             seconds = due if frame.time is None else frame.time
-            if resampler is None:
+            if mix is None:
                 self.start_seconds = due = seconds
             this_form = (frame.format.name, frame.layout.name, frame.sample_rate)
-            if resampler is None or this_form != form or seconds - due > GAP_SECONDS:
-                if resampler is not None:
-                    for block in self._mono(resampler, waiting, last=True):
+            if mix is None or this_form != form or seconds - due > GAP_SECONDS:
+                if mix is not None:
+                    for block in self._mono(mix, waiting, last=True):
                         written += len(block)
                         yield block
                 silence = round((seconds - self.start_seconds) * self.rate) - written
@@ -98,34 +98,39 @@ class Sound:
                         yield np.zeros(min(self.rate, silence - begin), np.float32)
                     written += silence
                 due = seconds
-                resampler, waiting, form = av.AudioResampler("fltp", None, self.rate), av.AudioFifo(), this_form
+                mix, waiting, form = _Mix(self.rate), av.AudioFifo(), this_form
             due += frame.samples / frame.sample_rate  # not from `seconds`: many small holes add up
             frame.pts = None  # the queue would refuse the small holes
             waiting.write(frame)
             if waiting.samples >= frame.sample_rate * BLOCK_SECONDS:
-                for block in self._mono(resampler, waiting):
+                for block in self._mono(mix, waiting):
                     written += len(block)
                     yield block
-        if resampler is not None:
-            yield from self._mono(resampler, waiting, last=True)
+        if mix is not None:
+            yield from self._mono(mix, waiting, last=True)
 
-    def _mono(self, resampler: av.AudioResampler, waiting: av.AudioFifo, last: bool = False) -> Iterator[np.ndarray]:
-        """Yield what waits, resampled and mixed; if it is the last, also what the resampler holds back."""
+    def _mono(self, mix: _Mix, waiting: av.AudioFifo, last: bool = False) -> Iterator[np.ndarray]:
+        """Yield what waits, mixed and resampled; if it is the last, also what the resampler holds back."""
         block = waiting.read()
-        for piece in ([] if block is None else [self._audible(block)]) + ([None] if last else []):
-            for frame in resampler.resample(piece):
-                yield frame.to_ndarray().mean(axis=0, dtype=np.float32)
+        for piece in [] if block is None else mix.convert.resample(block):
+            samples = piece.to_ndarray()
+            loudness = np.abs(samples)
+            if not loudness.max() <= LOUDEST:  # NaN is not less than anything
+                bad = ~(loudness <= LOUDEST)
+                self.n_absurd += int(bad.sum())
+                samples[bad] = 0
+            mono = AudioFrame.from_ndarray(samples.mean(axis=0, keepdims=True, dtype=np.float32), "fltp", "mono")
+            mono.sample_rate = piece.sample_rate
+            for frame in mix.resample.resample(mono):
+                yield frame.to_ndarray()[0]
+        if last:
+            for frame in mix.resample.resample(None):
+                yield frame.to_ndarray()[0]
 
-    def _audible(self, block: AudioFrame) -> AudioFrame:
-        """Return `block` with silence for what no sound can be, before resampling spreads it."""
-        if not block.format.name.startswith(("flt", "dbl")):
-            return block
-        samples = block.to_ndarray()
-        bad = ~(np.abs(samples) <= LOUDEST)  # NaN is not less than anything
-        if not bad.any():
-            return block
-        self.n_absurd += int(bad.sum())
-        samples[bad] = 0
-        silenced = AudioFrame.from_ndarray(samples, block.format.name, block.layout.name)
-        silenced.sample_rate = block.sample_rate
-        return silenced
+
+class _Mix:
+    """What brings frames of one form to floats with a row a channel, and their mean to the rate."""
+
+    def __init__(self, rate: int) -> None:
+        self.convert = av.AudioResampler("fltp")
+        self.resample = av.AudioResampler("fltp", "mono", rate)

@@ -12,12 +12,12 @@ class SpoolError(Exception):
 
 
 class Spool:
-    """An unbuffered file, written from its beginning.
+    """An unbuffered file, written from its beginning over what it held before: pages that are there cost least.
 
     Attributes
     ----------
     size : int
-        Bytes that it holds.
+        Bytes written; what the file holds beyond them is of an earlier clip.
     """
 
     def __init__(self, file: RawIOBase) -> None:
@@ -25,9 +25,8 @@ class Spool:
         self.rewind()
 
     def rewind(self) -> None:
-        """Drop everything."""
+        """Begin anew."""
         self._file.seek(0)
-        self._file.truncate()
         self.size = 0
 
     def write(self, data: bytes | np.ndarray) -> None:
