@@ -217,6 +217,9 @@ def test_flow_networks_are_listed_with_their_weights_as_extractors_are(tmp_path:
     for path in (results / "features" / "motion").iterdir():
         with h5py.File(path, "a") as file:
             file.attrs["braid.source"] = json.dumps(made)
+    shown = {"label": "<i>clap</i>", "video": "a&b.mp4", "status": "damaged", "pairs": 1, "mean_pixels": 1.25}
+    drawn = {"bound": 5, "wheel": "data:w", "examples": [shown | {"frames": "data:f", "flow": "data:m"}]}
+    write_text(results / "flow" / "clip" / "examples.json", json.dumps(drawn))
     receipt = {"licence": "MIT or so", "non_commercial": True, "citation": "Flow, 2022"}
     write_text(results / "weights" / "flow" / "clip.json", json.dumps(receipt))
     build_report(results, config, TEMPLATE)
@@ -230,6 +233,13 @@ def test_flow_networks_are_listed_with_their_weights_as_extractors_are(tmp_path:
     assert flow["licence"] == ("MIT or so" if official else None)
     assert ("Flow, 2022" in page) is official
     assert ("motion, clip ran with" in page) is not official
+    assert "clip: an example clip of 1 of 3 classes" in page and "full at 5 pixels" in page
+    assert '<img src="data:f" alt="Frames of a&amp;b.mp4">' in page and '<img src="data:m"' in page
+    assert "&lt;i&gt;clap&lt;/i&gt;" in page and "1\u00a0pair, 1.25 pixels on average, damaged" in page
+
+
+def test_a_report_without_flow_has_no_section_of_it(results: Path) -> None:
+    assert 'id="flow"' not in (results / "report.html").read_text(encoding="utf-8")
 
 
 def test_problems_are_shown_with_their_reason(tmp_path: Path) -> None:

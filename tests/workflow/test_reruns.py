@@ -30,7 +30,10 @@ def extracting(extractor: str, *shards: str) -> set[str]:
     return {f"Extracting {extractor} from shard {shard}" for shard in shards}
 
 
-EVERYTHING = decoding("a", "b") | extracting("sound", "a", "b") | extracting("flow3d", "a", "b") | PROBLEMS | TRAINING
+DRAWING = {"Drawing farneback flow of example clips"}  # all of shard a
+EVERYTHING = (
+    decoding("a", "b") | extracting("sound", "a", "b") | extracting("flow3d", "a", "b") | DRAWING | PROBLEMS | TRAINING
+)
 
 
 def edit(project: Project, key: str, value) -> None:
@@ -90,7 +93,7 @@ def test_defaults_written_out_and_keys_in_another_order(project):
 def test_dry_run_after_an_edit_that_is_taken_back(project):
     before = project.manifest.read_text(encoding="utf-8")
     edit_rows(project, lambda rows: rows[1:])
-    assert project.planned() == PROBLEMS | TRAINING
+    assert project.planned() == PROBLEMS | TRAINING | DRAWING
     project.manifest.write_text(before, encoding="utf-8")
     assert project.planned() == set()
 
@@ -112,10 +115,18 @@ def test_new_seed(project):
     assert project.planned() == {f"Training {scheme}, fold 1, seed 1" for scheme in SCHEMES} | {REPORT}
 
 
-@pytest.mark.parametrize("change", [("\tright\t", "\tdown\t"), ("\ttrain\t", "\tval\t")], ids=["label", "split"])
-def test_label_or_split(project, change):
-    edit_rows(project, lambda rows: [rows[0].replace(*change), *rows[1:]])
-    assert project.planned() == TRAINING
+@pytest.mark.parametrize(
+    ("row", "change", "drawn"),
+    [
+        (0, ("\tright\t", "\tdown\t"), True),
+        (10, ("\tright\t", "\tdown\t"), False),
+        (0, ("\ttrain\t", "\tval\t"), False),
+    ],
+    ids=["label of a clip that is shown", "label", "split"],
+)
+def test_label_or_split(project, row, change, drawn):
+    edit_rows(project, lambda rows: [*rows[:row], rows[row].replace(*change), *rows[row + 1 :]])
+    assert project.planned() == TRAINING | (DRAWING if drawn else set())
 
 
 def test_parameter_of_an_extractor(project):
@@ -141,7 +152,8 @@ def test_flow_method(project, raised):
     else:
         edit(project, "flow.farneback.window", 9)
     flow = {f"Computing farneback flow of shard {shard}" for shard in ("a", "b")}
-    assert project.planned() == flow | extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
+    read = extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
+    assert project.planned() == flow | DRAWING | read
 
 
 def test_version_of_a_scheme(project):
@@ -186,7 +198,7 @@ def test_clips_appended(project):
 
 def test_clips_removed(project):
     edit_rows(project, lambda rows: rows[1:])
-    assert project.planned() == PROBLEMS | TRAINING
+    assert project.planned() == PROBLEMS | TRAINING | DRAWING
     project.snakemake()
     assert project.planned() == set()
 
@@ -204,7 +216,7 @@ def test_changed_file(project):
     make_clip(path, 0, seed=77)
     edit_rows(project, lambda rows: [re.sub(r"\d+$", str(path.stat().st_size + 1), rows[0]), *rows[1:]])
     one_shard = decoding("a") | extracting("sound", "a") | extracting("flow3d", "a")
-    assert project.planned() == one_shard | PROBLEMS | TRAINING
+    assert project.planned() == one_shard | DRAWING | PROBLEMS | TRAINING
 
 
 def test_decode_parameter(project):

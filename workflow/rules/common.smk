@@ -3,6 +3,7 @@
 import os
 import shlex
 import sys
+from functools import cache
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -13,6 +14,7 @@ from braid import report as reports
 from braid.errors import BraidError
 from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.flow.registry import REGISTRY as FLOW_METHODS
+from braid.report.examples import choose, flow_methods
 from braid.schemes.registry import REGISTRY as SCHEMES
 
 # Spinning OpenMP threads cost 10 to 20 times the work itself when jobs share cores.
@@ -36,6 +38,7 @@ except BraidError as error:
 
 DECODED = f"{RESULTS}/decoded/{{shard}}.zarr.zip"
 FLOW = f"{RESULTS}/flow/{{method}}/{{shard}}.zarr.zip"
+EXAMPLES = f"{RESULTS}/flow/{{method}}/examples.json"
 RECEIPT = f"{RESULTS}/weights/{{section}}/{{entry}}.json"
 FEATURES = f"{RESULTS}/features/{{extractor}}/{{shard}}.h5"
 FOLD_FEATURES = f"{RESULTS}/features/{{extractor}}/fold{{fold}}/{{shard}}.h5"
@@ -100,6 +103,17 @@ def weights_identity(section, wildcard):
             raise WorkflowError(str(error))
 
     return identity
+
+
+@cache
+def examples():
+    """Return the clips that may stand for their class in pictures: label, shard, clip, video."""
+    return choose(INDEX.items())
+
+
+def example_shards():
+    """Return the shards that these clips are in."""
+    return sorted({example["shard"] for example in examples()})
 
 
 def features_of(extractor, fold):

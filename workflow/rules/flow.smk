@@ -23,3 +23,27 @@ rule compute_flow:
         "Computing {wildcards.method} flow of shard {wildcards.shard}"
     script:
         "../scripts/compute_flow.py"
+
+
+rule draw_flow:
+    """Draw example clips and their flow for the report."""
+    input:
+        decoded=lambda wildcards: expand(DECODED, shard=example_shards()),
+        flow=lambda wildcards: expand(FLOW, shard=example_shards(), allow_missing=True),
+    output:
+        EXAMPLES,
+    log:
+        f"{RESULTS}/logs/draw_flow/{{method}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_flow/{{method}}.tsv"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        examples=lambda wildcards: examples(),
+        shards=lambda wildcards: example_shards(),
+        version=reports.FLOW_PICTURES_VERSION,
+    message:
+        "Drawing {wildcards.method} flow of example clips"
+    script:
+        "../scripts/draw_flow.py"

@@ -5,6 +5,7 @@ rule build_report:
         counts=rules.check_problems.output,
         weights=[RECEIPT.format(section=section, entry=name) for section, name in PRETRAINED],
         features=[path for name in CONFIG["extractors"] for path in features_of(name, FOLDS[0])],
+        flow=expand(EXAMPLES, method=flow_methods(CONFIG)),
         schemes=expand(
             rules.train_scheme.output,
             scheme=CONFIG["schemes"],

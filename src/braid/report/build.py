@@ -103,6 +103,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         streams=data["streams"].to_dicts(),
         costs=data["costs"].to_dicts(),
         extractors=data["extractors"].to_dicts(),
+        flow_pictures=found.pictures,
         by_class=_by_class(found, data["per_class"]),
         figures={name: Markup(figures.inline(svg, name)) for name, svg in drawings.items()},
         random=provenance.random_networks(data["extractors"]),

@@ -16,6 +16,7 @@ from braid import weights
 from braid.errors import StoreError
 from braid.extractors.registry import REGISTRY
 from braid.index import Index
+from braid.report.examples import flow_methods
 from braid.store.features import FeatureShard
 
 REPORT_RULE = "build_report"
@@ -54,6 +55,8 @@ class Results:
         Extractor → attributes of its first feature shard.
     flow : dict
         Flow method that an extractor reads → attributes of a flow shard.
+    pictures : dict
+        Flow method that is computed → what `braid.report.flow_pictures.draw_flow` wrote.
     receipts : dict
         Section of the config, `extractors` or `flow` → name → what its official weights are, of those that have some.
     statuses : dict
@@ -73,6 +76,7 @@ class Results:
     runs: list[Run]
     extractors: dict[str, dict[str, Any]]
     flow: dict[str, dict[str, Any]]
+    pictures: dict[str, dict[str, Any]]
     receipts: dict[str, dict[str, dict[str, Any]]]
     statuses: dict[str, Counter[str]]
     problems: pl.DataFrame
@@ -110,6 +114,7 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
         ],
         extractors=attributes,
         flow=flow,
+        pictures={name: _json(results / "flow" / name / "examples.json") for name in flow_methods(config)},
         receipts={
             section: {
                 name: _json(results / "weights" / section / f"{name}.json")
