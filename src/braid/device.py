@@ -31,6 +31,18 @@ def pick(n: int = 1) -> str:
     return "cpu"
 
 
+def use_threads(n: int) -> None:
+    """Have PyTorch use `n` threads for what the calling thread computes, whatever others have set.
+
+    `torch.set_num_threads` alone does not see to it: a thread settles its number only at its first question or parallel
+    loop, as the one that any thread has set last.
+    """
+    import torch
+
+    torch.set_num_threads(n)
+    torch.get_num_threads()
+
+
 def keep_freed_memory() -> None:
     """Have glibc keep freed memory for the next allocation instead of giving it back to the operating system.
 

@@ -1,6 +1,7 @@
 """The device, and memory that is kept."""
 
 import resource
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -21,6 +22,13 @@ def test_a_batch_system_has_chosen_the_gpu(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setattr(gpus, "claim", lambda n: pytest.fail("a device was chosen again"))
     device.pick()
+
+
+def test_a_thread_keeps_its_number_of_threads():
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        one.submit(device.use_threads, 2).result()
+        other.submit(device.use_threads, 1).result()
+        assert [pool.submit(torch.get_num_threads).result() for pool in (one, other)] == [2, 1]
 
 
 def test_freed_memory_stays_with_the_process():

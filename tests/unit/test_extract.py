@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -62,13 +63,30 @@ class Toy(Extractor):
 def run(monkeypatch, tmp_path):
     monkeypatch.setitem(REGISTRY, "toy", ExtractorEntry(f"{__name__}:Toy", 3, "video", "none"))
 
-    def run(clips, rows, batch_size=BATCH_SIZE, memory_mb=8000, **changes):
+    def run(clips, rows, batch_size=BATCH_SIZE, memory_mb=8000, threads=1, **changes):
         monkeypatch.setattr(extract, "_open", lambda source, path: FakeShard(clips))
         sizes = {"batch_size": batch_size, "memory_mb": memory_mb}
-        extract.extract_features(items(*rows), tmp_path, tmp_path / "out.h5", SETTINGS | changes, 1, "cpu", **sizes)
+        extract.extract_features(
+            items(*rows), tmp_path, tmp_path / "out.h5", SETTINGS | changes, threads, "cpu", **sizes
+        )
         return FeatureShard(tmp_path / "out.h5")
 
     return run
+
+
+def test_the_network_has_the_threads_of_the_job_and_a_loader_one(run, monkeypatch):
+    found = {}
+    for name in ("load", "forward"):
+        method = getattr(Toy, name)
+
+        def asking(self, *given, name=name, method=method):
+            found.setdefault(name, set()).add(torch.get_num_threads())
+            return method(self, *given)
+
+        monkeypatch.setattr(Toy, name, asking)
+    with ThreadPoolExecutor(1) as job:  # a thread in which PyTorch has done nothing yet, as at the start of a job
+        job.submit(run, {"c": FakeClip(seconds=4)}, [("a", "c", None, None)], threads=3).result()
+    assert found == {"load": {1}, "forward": {3}}
 
 
 def test_items_keep_their_order_and_their_tokens(run):

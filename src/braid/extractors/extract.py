@@ -18,7 +18,7 @@ from torch import Tensor
 
 import braid
 from braid import weights
-from braid.device import is_out_of_memory, keep_freed_memory
+from braid.device import is_out_of_memory, keep_freed_memory, use_threads
 from braid.errors import BraidError, FeatureError
 from braid.extractors.base import Extractor, Plan, View
 from braid.extractors.batches import ahead, batches, meanwhile
@@ -92,7 +92,7 @@ def write_features(
     attrs : mapping
         What the attributes say of weights and source.
     """
-    torch.set_num_threads(threads)
+    use_threads(threads)
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32, not the 10 bits of TF32
     extractor.network.to(device)
     keep_freed_memory()
@@ -116,8 +116,8 @@ def write_features(
     network = _Network(extractor, kind, dtype, device, sizes)
     with (
         FeatureWriter(out, told) as writer,
-        ThreadPoolExecutor(loaders, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(1,)) as stacker,
+        ThreadPoolExecutor(loaders, initializer=use_threads, initargs=(1,)) as pool,
+        ThreadPoolExecutor(1, initializer=use_threads, initargs=(1,)) as stacker,
     ):
         views = _Views(extractor, kind, shard, items, pool, sizes)
         for batch, tensor in meanwhile(stacker, map(network.stacked, views.batches())):
