@@ -231,18 +231,17 @@ class StridedFlow(Flow):
         return clip.decoded.times
 
     def read(self, clip: Clips, indices: np.ndarray) -> list[Tensor]:
-        frames = clip.decoded.frames(indices.ravel())
-        method = _farneback()
-        grey = method.encode(frames)
-        return [
-            method.match(
-                [grey[i] for s in range(len(indices)) for i in self._run(s)[:-1]],
-                [grey[i] for s in range(len(indices)) for i in self._run(s)[1:]],
+        wanted, places = np.unique(indices, return_inverse=True)
+        places = places.reshape(indices.shape)
+        grey = _farneback().encode(clip.decoded.frames(wanted))
+        firsts, seconds = places[:, :-1].ravel(), places[:, 1:].ravel()
+        flow = torch.zeros(len(firsts), 2, *grey[0].shape)
+        moved = firsts != seconds
+        if moved.any():
+            flow[torch.from_numpy(moved)] = _farneback().match(
+                [grey[i] for i in firsts[moved]], [grey[i] for i in seconds[moved]]
             )
-        ]
-
-    def _run(self, segment: int) -> range:
-        return range(segment * self.clip_length, (segment + 1) * self.clip_length)
+        return [flow]
 
 
 class ZerosGrey(Pictures):
