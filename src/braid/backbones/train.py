@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,8 @@ def train_backbone(
     )
     strategy = "auto" if devices == 1 else DDPStrategy(start_method="spawn", broadcast_buffers=False)
     fabric = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=PRECISIONS[dtype])
-    launch: Any = fabric.launch
     try:
-        launch(_train, job)
+        fabric.launch(partial(_train, job=job))
     except ProcessRaisedException as error:
         _, raised, sentence = str(error).rpartition(f"{TrainingError.__module__}.{TrainingError.__name__}: ")
         raise TrainingError(sentence.strip()) if raised else error from error
