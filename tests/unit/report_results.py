@@ -21,7 +21,10 @@ PROBLEMS = "clip\tvideo\taudio\tstream\tstatus\treason\tshard\n"
 
 @dataclass
 class Experiment:
-    """What the folder holds: accuracy of each scheme, in the order of the config, and sizes."""
+    """What the folder holds: accuracy of each scheme, in the order of the config, and sizes.
+
+    With `grouped`, as many items as there are classes make a group; else each is one.
+    """
 
     accuracies: dict[str, float] = field(
         default_factory=lambda: {"sound": 0.3, "video": 0.5, "early": 0.85, "late": 0.9}
@@ -34,6 +37,7 @@ class Experiment:
     epochs: int = 12
     weights: str = "random"
     labelled_test: bool = True
+    grouped: bool = False
     problems: str = PROBLEMS
 
     def config(self) -> dict[str, Any]:
@@ -108,6 +112,7 @@ class Experiment:
             row = {"item": f"clip {i:05d}", "video": f"{i}.mp4", "audio": f"{i}.mp4"}
             (folder / row["video"]).touch()
             row |= {"label": self.classes[i % len(self.classes)] if labelled else None, "shard": "s0"}
+            row |= {"group": f"place {i // len(self.classes)}" if self.grouped else None}
             rows.append(row | {f"split_{fold + 1}": split for fold in range(self.n_folds)})
         text = pl.DataFrame(rows, infer_schema_length=None)
         text.write_csv(folder / "clips.tsv", separator="\t", quote_style="necessary")
@@ -115,7 +120,7 @@ class Experiment:
 
     def _run(self, results: Path, items: pl.DataFrame, scheme: str, accuracy: float, fold: str, seed: int) -> None:
         rng = np.random.default_rng([seed, int(fold), list(self.accuracies).index(scheme)])
-        used = items.select("item", "label", split=f"split_{fold}").drop_nulls("split")
+        used = items.select("item", "label", "group", split=f"split_{fold}").drop_nulls("split")
         n_classes = len(self.classes)
         labels = np.array([self.classes.index(label) if label else -1 for label in used["label"]])
         guess = np.where(rng.random(len(labels)) < accuracy, labels, rng.integers(0, n_classes, len(labels)))
@@ -134,8 +139,9 @@ class Experiment:
         )
         write_predictions(out / "predictions.h5", predictions)
         rows = {split: np.array(splits) == split for split in ("train", "val", "test")}
+        groups = used["group"].to_numpy()
         report = {
-            split: metrics.evaluate(labels[at], p[at], sorted(self.classes)) if at.any() else None
+            split: metrics.evaluate(labels[at], p[at], sorted(self.classes), groups[at]) if at.any() else None
             for split, at in rows.items()
         }
         parts = ["passt", "clip"] if scheme == "late" else [scheme]

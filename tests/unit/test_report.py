@@ -14,7 +14,6 @@ import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
 from report_results import PROBLEMS, Experiment
-from scipy.stats import binomtest
 
 from braid import SCHEMAS
 from braid.config import schema
@@ -86,28 +85,6 @@ def test_counts_of_all_runs_are_added_up(results: Path) -> None:
     means = pl.read_csv(results / "tables" / "schemes.csv").select("scheme", accuracy="test_accuracy").sort("scheme")
     assert counts["total"].to_list() == [30 * 6] * 4  # test items, folds × seeds
     assert shares["accuracy"].to_list() == pytest.approx(means["accuracy"].to_list())
-
-
-@pytest.mark.parametrize(
-    ("right", "n", "low", "high"),
-    [(504, 1500, 0.313, 0.360), (1411, 1500, 0.928, 0.952), (1473, 1500, 0.974, 0.988), (738, 750, 0.972, 0.991)],
-)
-def test_wilson_interval(right: int, n: int, low: float, high: float) -> None:
-    assert tables.wilson(right / n, n) == pytest.approx((low, high), abs=6e-4)
-    reference = binomtest(right, n).proportion_ci(0.95, method="wilson")
-    assert tables.wilson(right / n, n) == pytest.approx((reference.low, reference.high), rel=1e-9)
-
-
-def test_wilson_interval_of_all_or_none_stays_in_range() -> None:
-    low, high = tables.wilson(1.0, 10)
-    assert 0.7 < low < 0.75
-    assert high == pytest.approx(1)
-    assert tables.wilson(0.0, 10) == pytest.approx((0, 1 - low))
-
-
-def test_interval_counts_an_item_once_however_often_it_is_predicted(results: Path) -> None:
-    row = pl.read_csv(results / "tables" / "schemes.csv").row(0, named=True)
-    assert (row["interval_low"], row["interval_high"]) == pytest.approx(tables.wilson(row["test_accuracy"], 30))
 
 
 def test_the_best_scheme_is_chosen_on_val_and_predicts(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The report: one self-contained page, its tables as csv, its figures as svg, and the predictions to hand in."""
 
-VERSION = 3
+VERSION = 4
 """Raised when the report shows other numbers for the same results."""
 FLOW_PICTURES_VERSION = 1
 """Raised when the pictures of the same flow change."""
@@ -10,6 +10,8 @@ OUTPUTS = {
     "submission.csv": "submission",
     "tables/schemes.csv": "schemes",
     "tables/runs.csv": "schemes",
+    "tables/pairs.csv": "pairs",
+    "tables/reliability.csv": "reliability",
     "tables/per_class.csv": "classes",
     "tables/confusions.csv": "classes",
     "tables/predictions.csv": "predictions",
@@ -19,6 +21,7 @@ OUTPUTS = {
     "tables/extractors.csv": "extractors",
     "figures/accuracy.svg": "comparison",
     "figures/log_loss.svg": "comparison",
+    "figures/reliability.svg": "reliability",
     "figures/curves.svg": "curves",
 }
 """Every file that the report consists of, below `results/<name>/`, and its caption `workflow/report/<caption>.rst`."""

@@ -11,7 +11,7 @@ import yaml
 from markupsafe import Markup
 
 from braid.files import whole, write_text
-from braid.report import figures, provenance, tables, wording
+from braid.report import comparison, figures, provenance, tables, wording
 from braid.report.collect import Results, collect
 
 PROBLEMS_SHOWN = 200
@@ -50,9 +50,12 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
     """Return every table that is written as csv, by its name."""
     runs = tables.runs(found)
     schemes = tables.schemes(found, runs)
+    compared = comparison.compared(found, schemes["scheme"].to_list())
     return {
-        "schemes": schemes,
+        "schemes": comparison.with_certainty(schemes, compared),
         "runs": runs,
+        "pairs": comparison.pairs(compared),
+        "reliability": comparison.reliability(found),
         "per_class": tables.per_class(found),
         "confusions": tables.confusions(found),
         "predictions": tables.predictions(found, schemes["scheme"][0]),
@@ -69,6 +72,7 @@ def draw(found: Results, data: dict[str, pl.DataFrame]) -> dict[str, str]:
     return {
         "accuracy": figures.accuracy(data["schemes"], data["runs"], judged, guess["accuracy"]),
         "log_loss": figures.log_loss(data["schemes"], data["runs"], judged, guess["log_loss"]),
+        "reliability": figures.reliability(data["reliability"], data["schemes"]["scheme"].to_list()),
         "curves": figures.curves(tables.histories(found)),
     }
 
@@ -97,6 +101,9 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         schemes=schemes,
         best=schemes[0],
         best_single=next((scheme for scheme in schemes if scheme["type"] == "single"), None),
+        pairs=comparison.matrix(data["pairs"]),
+        n_pairs=data["pairs"].height,
+        n_groups=comparison.n_groups(found),
         problems=data["problems"].to_dicts(),
         n_lost_clips=found.n_lost_clips,
         n_problems_shown=PROBLEMS_SHOWN,

@@ -45,7 +45,8 @@ NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 @matplotlib.rc_context(STYLE)
 def accuracy(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: float) -> str:
-    """Draw the accuracy of each scheme: a dot a run, a bar for the interval of the mean, a diamond for val.
+    """Draw the accuracy of each scheme: a dot a run, a bar for the interval of the mean where there is one, a diamond
+    for val.
 
     Parameters
     ----------
@@ -54,8 +55,7 @@ def accuracy(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: flo
     chance : accuracy of always naming the most frequent class
     """
     figure, axes = _rows(len(schemes))
-    for y, row in enumerate(schemes.iter_rows(named=True)):
-        axes.hlines(y, row["interval_low"], row["interval_high"], color=FIRST, alpha=0.35, linewidth=6)
+    _intervals(axes, schemes, "interval")
     _dots(axes, schemes, runs, judged, "accuracy")
     axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="most frequent class")
     axes.set_xlim(0, 1.02)
@@ -65,8 +65,9 @@ def accuracy(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: flo
 
 @matplotlib.rc_context(STYLE)
 def log_loss(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: float) -> str:
-    """Draw the log loss of each scheme, a dot a run and a diamond for val; `chance` is that of equal probabilities."""
+    """Draw the log loss of each scheme like the accuracy; `chance` is that of equal probabilities."""
     figure, axes = _rows(len(schemes))
+    _intervals(axes, schemes, "log_loss_interval")
     _dots(axes, schemes, runs, judged, "log_loss")
     axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="equal probabilities")
     axes.set_xlim(0, 1.05 * axes.dataLim.x1)
@@ -112,6 +113,37 @@ def curves(histories: dict[str, list[pl.DataFrame]]) -> str:
     return _finish(figure, grid.flat[0])
 
 
+@matplotlib.rc_context(STYLE)
+def reliability(bins: pl.DataFrame, schemes: list[str]) -> str:
+    """Draw the share of right answers against the probability that they were given, for each scheme.
+
+    Parameters
+    ----------
+    bins : scheme, n, confidence, accuracy, one row a bin; the area of a dot is the share of items in it
+    schemes : in the order of the panels
+    """
+    n_columns = 4
+    n_rows = -(-len(schemes) // n_columns)
+    figure = Figure(figsize=(9, 2.25 * n_rows + 0.4))
+    grid = figure.subplots(n_rows, n_columns, squeeze=False)
+    for axes in list(grid.flat)[len(schemes) :]:
+        axes.set_axis_off()
+    for axes, scheme in zip(grid.flat, schemes, strict=False):
+        mine = bins.filter(scheme=scheme)
+        share = (mine["n"] / mine["n"].sum()).to_numpy()
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="as sure as right")
+        axes.plot(mine["confidence"], mine["accuracy"], color=FIRST, linewidth=0.8)
+        axes.scatter(mine["confidence"], mine["accuracy"], s=4 + 150 * share, color=FIRST, linewidth=0, alpha=0.75)
+        axes.set_title(scheme, loc="left", fontsize=9, fontweight="bold")
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axes.tick_params(labelsize=7.5, labelcolor=MUTED)
+        axes.set_xlabel("probability given", fontsize=7.5)
+        axes.set_ylabel("share right", fontsize=7.5)
+        for artist in (*axes.collections, *axes.lines):
+            artist.set_clip_on(False)
+    return _finish(figure, grid.flat[0])
+
+
 def inline(svg: str, name: str) -> str:
     """Return a drawn figure as an element of the page: colours from the style sheet, ids that are unique to `name`."""
     body = re.sub(r'\b(id="|xlink:href="#|url\(#)', rf"\g<1>{name}-", svg[svg.index("<svg") :])
@@ -125,6 +157,13 @@ def _rows(n: int) -> tuple[Figure, Axes]:
     axes = figure.subplots()
     axes.grid(axis="x")
     return figure, axes
+
+
+def _intervals(axes: Axes, schemes: pl.DataFrame, prefix: str) -> None:
+    """Draw a bar from `<prefix>_low` to `<prefix>_high` in the row of each scheme that has both."""
+    for y, (low, high) in enumerate(schemes.select(f"{prefix}_low", f"{prefix}_high").iter_rows()):
+        if low is not None:
+            axes.hlines(y, low, high, color=FIRST, alpha=0.35, linewidth=6)
 
 
 def _dots(axes: Axes, schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, score: str) -> None:

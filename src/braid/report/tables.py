@@ -9,26 +9,20 @@ import numpy as np
 import polars as pl
 
 from braid import metrics
+from braid.config import inputs_of
 from braid.errors import StoreError
 from braid.report.collect import Results, Run
 from braid.schemes.results import read_predictions
 
-SCORES = ("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "weighted_f1", "log_loss")
-"""The metrics of `braid.metrics.evaluate` that are compared between schemes."""
+SCORES = (
+    *("accuracy", "balanced_accuracy", "macro_precision", "macro_recall", "macro_f1", "weighted_f1", "kappa", "mcc"),
+    *("log_loss", "macro_log_loss", "brier", "ece", "top5_accuracy"),
+)
+"""The metrics of `braid.metrics.evaluate` that are compared between schemes; the last one of more than ten classes."""
 
 LABELLED = ("train", "val", "test")
 SPLITS = (*LABELLED, "predict")
 STATUSES = ("ok", "missing", "short", "damaged", "unreadable")
-
-Z_95 = 1.959963984540054
-"""Of the standard normal distribution 95 % lie within this many standard deviations of the mean."""
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Return the 95 % score interval of Wilson (1927) for a share in [0, 1] of `n` independent items."""
-    centre = share + Z_95**2 / (2 * n)
-    half = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n**2))
-    return (centre - half) / (1 + Z_95**2 / n), (centre + half) / (1 + Z_95**2 / n)
 
 
 def judged_split(results: Results) -> str:
@@ -69,7 +63,7 @@ def runs(results: Results) -> pl.DataFrame:
     """
     rows = [
         {"scheme": run.scheme, "fold": run.fold, "seed": run.seed, "split": split, "n": run.metrics[split]["n"]}
-        | {score: run.metrics[split][score] for score in SCORES}
+        | {score: run.metrics[split][score] for score in SCORES if score in run.metrics[split]}
         | {"n_parameters": run.metrics["n_parameters"]}
         | {"best_epoch": max(run.metrics["best_epoch"].values(), default=None)}
         | {"seconds": run.metrics["seconds"]}
@@ -77,29 +71,24 @@ def runs(results: Results) -> pl.DataFrame:
         for split in LABELLED
         if run.metrics[split]
     ]
-    return pl.DataFrame(rows, infer_schema_length=None)
+    return pl.DataFrame(rows, schema_overrides={"kappa": pl.Float64}, infer_schema_length=None)
 
 
 def schemes(results: Results, all_runs: pl.DataFrame) -> pl.DataFrame:
     """One row a scheme, the best on val first: mean and standard deviation of each metric over folds and seeds.
 
-    `interval_low` and `interval_high` are the Wilson interval of the mean accuracy on the split that schemes are
-    judged on, with as many items as that split has labelled ones in all folds together: repeating a training with
-    another seed adds no item. Among schemes of the same accuracy on val the lower log loss on val goes first.
+    Among schemes of the same accuracy on val the lower log loss on val goes first.
     """
     judged = judged_split(results)
-    n_items = labelled_items(results, judged)
     rows = []
     for name, settings in results.config["schemes"].items():
         mine = all_runs.filter(scheme=name)
-        row: dict[str, Any] = {"scheme": name, "type": settings["type"], "features": " + ".join(settings["features"])}
+        row: dict[str, Any] = {"scheme": name, "type": settings["type"], "features": " + ".join(inputs_of(settings))}
         row |= {"runs": len(results.runs_of(name)), "parameters": mine["n_parameters"][0]}
         for split in dict.fromkeys(("val", judged)):
-            for score in SCORES:
+            for score in (score for score in SCORES if score in mine.columns):
                 values = mine.filter(split=split)[score]
                 row |= {f"{split}_{score}": values.mean(), f"{split}_{score}_sd": values.std()}
-        low, high = wilson(row[f"{judged}_accuracy"], n_items)
-        row |= {"interval_low": low, "interval_high": high}
         trained = mine.unique(["fold", "seed"])
         row |= {"best_epoch": trained["best_epoch"].median(), "seconds": trained["seconds"].mean()}
         rows.append(row)

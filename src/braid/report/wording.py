@@ -12,6 +12,21 @@ def score(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
 
 
+def interval(low: float | None, high: float | None) -> str:
+    """Write the limits of an interval of a score."""
+    return NONE if low is None or high is None else f"{low:.3f}–{high:.3f}"
+
+
+def points(value: float | None) -> str:
+    """Write a difference in hundredths with its sign."""
+    return NONE if value is None else f"{value:+.1f}".replace("-", "−")
+
+
+def p_value(value: float) -> str:
+    """Write a p value with three decimals, as < 0.001 where these would be zeros."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def spread(value: float | None) -> str:
     """Write a standard deviation after its mean; nothing where there is one run only."""
     return "" if value is None else f"\u00a0±\u00a0{value:.3f}"
@@ -45,5 +60,6 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 
 FILTERS: dict[str, Any] = {
-    function.__name__: function for function in (score, spread, count, duration, mebibytes, plural)
+    function.__name__: function
+    for function in (score, interval, points, p_value, spread, count, duration, mebibytes, plural)
 }
