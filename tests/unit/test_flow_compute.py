@@ -1,11 +1,14 @@
 """The flow stage on pictures with known motion."""
 
+import errno
+import os
 import resource
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
+from zipfile import ZipFile
 
 import cv2
 import numpy as np
@@ -310,11 +313,14 @@ def test_flow_that_is_not_finite_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 class Lost(Exception):
-    """The GPU is gone, or the job is killed."""
+    """The job is killed."""
 
 
+@pytest.mark.parametrize(
+    "lost", [Lost(), RuntimeError("CUDA error: unspecified launch failure")], ids=["killed", "GPU lost"]
+)
 def test_a_job_that_is_run_again_computes_what_was_not_finished(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: Exception
 ) -> None:
     decoded = write_decoded(tmp_path / "decoded.zarr.zip", CLIPS)
     whole = tmp_path / "whole.zarr.zip"
@@ -326,11 +332,11 @@ def test_a_job_that_is_run_again_computes_what_was_not_finished(
     def counting(self: Farneback, firsts: Any, seconds: Any) -> Any:
         pairs.append(len(firsts))
         if len(pairs) == 5:
-            raise Lost
+            raise lost
         return match(self, firsts, seconds)
 
     monkeypatch.setattr(Farneback, "match", counting)
-    with pytest.raises(Lost):
+    with pytest.raises(type(lost)):
         compute_flow(decoded, out, FARNEBACK, 1, "cpu")
     assert not out.exists()
     pairs[:] = [0] * 5  # it fails no more
@@ -353,6 +359,35 @@ def test_clips_finished_with_other_settings_or_other_frames_are_not_used(tmp_pat
             raise Lost
         compute_flow(decoded, out, FARNEBACK, 1, "cpu")
         assert flows(FlowShard(out))["a"].shape[0] == 2
+
+
+def test_a_disk_that_fills_up_between_clips_leaves_whole_clips_and_the_next_job_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded = write_decoded(tmp_path / "decoded.zarr.zip", CLIPS)
+    whole, out = tmp_path / "whole.zarr.zip", tmp_path / "flow.zarr.zip"
+    compute_flow(decoded, whole, FARNEBACK, 1, "cpu")
+    sync, left = os.fsync, iter(range(1000))
+
+    def full(descriptor: int) -> None:
+        if next(left) >= 4:  # two for each file, one of its folder
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(StoreError, match=r"cannot be written: No space left on device\. Free space"):
+            compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+    assert not out.exists()
+    parts = sorted(path.name for path in tmp_path.rglob("flow*/*/*"))
+    assert parts == ["a.zarr.zip", "b.zarr.zip"], "none half-written"
+    for path in tmp_path.rglob("flow*/*/*.zip"):
+        assert ZipFile(path).testzip() is None
+    compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+    expected = flows(FlowShard(whole))
+    for name, flow in flows(FlowShard(out)).items():
+        np.testing.assert_array_equal(flow, expected[name])
+    assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in (decoded, out, whole)]
 
 
 @pytest.mark.parametrize("kind", REGISTRY)

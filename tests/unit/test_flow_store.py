@@ -1,5 +1,7 @@
 """The flow shard: what is written comes back, and a broken file is named."""
 
+import json
+import re
 import signal
 import subprocess
 import sys
@@ -159,3 +161,20 @@ def test_blocks_of_any_size_make_whole_chunks(tmp_path: Path, sizes: list[int]) 
         writer.write("a", TIMES, "ok", "", blocks)
     with FlowShard(tmp_path / "s.zarr.zip") as shard:
         assert np.abs(shard["a"].pairs(slice(None)) - FLOW).max() < 2.0**-6
+
+
+def test_the_page_shows_what_was_measured() -> None:
+    """The table of what a choice costs is that of benchmarks/results/flow.json, and raw sizes follow from the grid."""
+    root = Path(__file__).parents[2]
+    measured = json.loads((root / "benchmarks" / "results" / "flow.json").read_text(encoding="utf-8"))
+    page = (root / "docs" / "flow.md").read_text(encoding="utf-8")
+    row = r"^\| ([\d.]+) \| (\d+)×(\d+) \| `(\w+)` \| ([\d.]+) GB \| ([\d.]+) GB \| (?:below )?([\d.]+) px \|$"
+    rows = re.findall(row, page, re.MULTILINE)
+    assert {f"{encoding} {scale}" for scale, *_, encoding, _, _, _ in rows} == set(measured["storage"]["hmdb51"])
+    for scale, height, width, encoding, raw, stored, error in rows:
+        found = measured["storage"]["hmdb51"][f"{encoding} {scale}"]
+        n_bytes = 2 if encoding == "float16" else 1
+        assert (int(height), int(width)) == (round(256 * float(scale)), round(340 * float(scale)))
+        assert float(raw) == pytest.approx(634_258 * 2 * int(height) * int(width) * n_bytes / 1e9, abs=0.05)
+        assert float(stored) == pytest.approx(found["gigabytes"], abs=0.051)
+        assert float(error) == pytest.approx(found["error_pixels"], abs=0.0009)
