@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import threading
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
@@ -24,6 +25,7 @@ from braid.flow.farneback import Farneback
 from braid.flow.grey import PAIRS_A_THREAD
 from braid.flow.registry import REGISTRY
 from braid.media import codec
+from braid.store import flow as flow_store
 from braid.store.decoded import DecodedClip, DecodedWriter
 from braid.store.flow import FlowShard, FlowWriter
 
@@ -246,6 +248,7 @@ class Memory(Farneback):
 
     room = 1000
     passes: ClassVar[list[int]] = []
+    encoded: ClassVar[list[int]] = []
 
     def __init__(self, settings: Any, threads: int, device: str, batch_size: int) -> None:
         super().__init__(settings, threads, device, batch_size)
@@ -254,6 +257,7 @@ class Memory(Farneback):
     def encode(self, frames: np.ndarray) -> list[np.ndarray]:
         if len(frames) > 2 * self.room:
             raise torch.OutOfMemoryError("CUDA out of memory")
+        self.encoded.append(len(frames))
         return super().encode(frames)
 
     def match(self, firsts: Any, seconds: Any) -> torch.Tensor:
@@ -267,6 +271,7 @@ class Memory(Farneback):
 def memory(monkeypatch: pytest.MonkeyPatch) -> type[Memory]:
     monkeypatch.setattr("braid.flow.farneback.Farneback", Memory)
     monkeypatch.setattr(Memory, "passes", [])
+    monkeypatch.setattr(Memory, "encoded", [])
     return Memory
 
 
@@ -294,6 +299,35 @@ def test_passes_grow_by_themselves_while_that_is_faster(
     run({"a": Clip(moving(1, 0, 60))}, tmp_path, batch_size=AUTO)
     full = [n for n in memory.passes[1:] if n & (n - 1) == 0]  # the first pass has no frame before it, the last is cut
     assert full[:3] == [1, 1, 2] and max(full) == 8
+    assert (sum(memory.encoded), sum(memory.passes)) == (60, 59), "each frame once, though it is in two pairs"
+
+
+def test_reading_computing_and_writing_overlap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first pass ends when the second block is being read, the first write when the second pass has begun."""
+    reading, computing = threading.Event(), threading.Event()
+    reads, passes = iter(range(1000)), iter(range(1000))
+    read, match, store = DecodedClip.frames, Farneback.match, flow_store.quantise
+
+    def frames(clip: DecodedClip, indices: slice) -> np.ndarray:
+        if next(reads) == 1:
+            reading.set()
+        return read(clip, indices)
+
+    def matching(self: Farneback, firsts: Any, seconds: Any) -> torch.Tensor:
+        if next(passes) == 1:
+            computing.set()
+        assert reading.wait(30)
+        return match(self, firsts, seconds)
+
+    def quantise(*arguments: Any) -> np.ndarray:
+        assert computing.wait(30)
+        return store(*arguments)
+
+    monkeypatch.setattr(DecodedClip, "frames", frames)
+    monkeypatch.setattr(Farneback, "match", matching)
+    monkeypatch.setattr(flow_store, "quantise", quantise)
+    with run({"a": CLIPS["a"], "b": CLIPS["a"]}, tmp_path, threads=1) as shard:
+        assert [shard[name].n_pairs for name in shard.clips] == [20, 20]
 
 
 def test_a_pair_that_does_not_fit_is_named(
