@@ -45,6 +45,7 @@ SIGLIP = {
         "pool_type": "last",
     },
 }
+DESCRIPTION = table.description
 AWKWARD = ["metro_station", 'a "quoted" name', "it's {class}", "{}", "straße", "地下鉄"]
 
 
@@ -61,6 +62,9 @@ def small_architectures(tmp_path_factory):
     for name, config in variants.items():
         (folder / f"{name}.json").write_text(json.dumps(config))
     open_clip.add_model_config(folder)
+    with pytest.MonkeyPatch.context() as patch:  # the weights read open_clip's own files, without it
+        patch.setattr(table, "description", lambda name: open_clip.get_model_config(name) or {})
+        yield
 
 
 def make(architecture="small", **changes) -> Any:
@@ -265,6 +269,35 @@ def test_siglips_tokenizer_is_a_companion_of_its_weights(monkeypatch, tmp_path):
     with pytest.raises(WeightsError, match=r"put tokenizer\.json into .*somebody--words"):
         make("small-siglip", classes=["cat", "dog"])
     make("small-siglip")  # embeddings need no words
+
+
+@pytest.mark.parametrize("weights_of", ["random", "a file"])
+def test_a_tokenizer_is_fetched_before_the_job_whatever_the_weights(weights_of, siglip_tokenizer, tmp_path):
+    """Its receipt, an input of the job, is what features of these words are known by."""
+    file = save(open_clip.create_model("small-siglip", pretrained_text=False), tmp_path / "siglip.pt")
+    chosen = settings("clip", architecture="small-siglip", weights={"a file": str(file)}.get(weights_of, weights_of))
+    assert not weights.is_fetched(chosen)  # embeddings need no words
+    chosen["classes"] = ["cat", "dog"]
+    assert weights.is_fetched(chosen)
+    out = tmp_path / "receipt.json"
+    weights.receipt(chosen, out)
+    told = json.loads(out.read_text())
+    files = [told["file"], *(each["file"] for each in told["companions"])]
+    assert files == ["somebody--words/tokenizer.json", "somebody--words/tokenizer_config.json"]
+    weights.check_receipt(chosen, out)
+    with (siglip_tokenizer / "tokenizer_config.json").open("a") as other:
+        other.write(" ")
+    (siglip_tokenizer / "tokenizer_config.json.sha256").unlink()
+    with pytest.raises(WeightsError, match=r"tokenizer_config\.json has the SHA-256 .* have changed"):
+        weights.check_receipt(chosen, out)
+
+
+@pytest.mark.parametrize("name", open_clip.list_models()[::20])
+def test_what_is_known_of_an_architecture_without_open_clip(name):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(table, "description", DESCRIPTION)
+        assert table.description(name) == open_clip.get_model_config(name)
+        assert table.description("no such architecture") == {}
 
 
 @pytest.mark.parametrize("name", ["small-quickgelu", "small-resnet"])

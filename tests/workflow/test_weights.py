@@ -102,3 +102,16 @@ def test_the_receipt_is_what_features_are_known_by(pretrained):
     fetch_again()
     assert json.loads(receipt.read_text())["sha256"] != first["sha256"]
     assert pretrained.planned("features") == EXTRACTING
+
+
+def test_a_tokenizer_is_fetched_by_the_same_rule_where_weights_are_random(project):
+    """No GPU job waits for a download: without a network the run says what is missing, and none of them starts."""
+    words = {"type": "clip", "weights": "random", "architecture": "ViT-B-16-SigLIP2"}
+    edit(project, "extractors.words", words)
+    assert project.planned("features") == EXTRACTING | extracting("words", "a", "b")
+    edit(project, "extractors.words", words | {"classes": ["a bus", "a tram"]})
+    fetching = {"Fetching the weights of words"}
+    assert project.planned("features") == fetching | EXTRACTING | extracting("words", "a", "b")
+    printed = project.snakemake("features", "--omit-from", "extract_features", fails=True)
+    assert "weights/timm--ViT-B-16-SigLIP2/tokenizer.json is missing and BRAID_OFFLINE is set" in printed
+    assert ran(printed) == fetching

@@ -53,9 +53,9 @@ PRETRAINED = [
     (section, name)
     for section in ("flow", "extractors")
     for name, settings in CONFIG[section].items()
-    if weights.is_pretrained(settings)
+    if weights.is_fetched(settings)
 ]
-"""What has official weights, by section of the config and name; a receipt says what they are."""
+"""What needs official files, by section of the config and name; a receipt says what they are."""
 
 
 wildcard_constraints:
@@ -84,7 +84,7 @@ def feature_source(wildcards):
 
 
 def receipt(section, wildcard):
-    """Return a function of the wildcards: the receipt of official weights; random ones and a user's file have none."""
+    """Return a function of the wildcards: the receipt of official files, where any are needed."""
 
     def path(wildcards):
         name = getattr(wildcards, wildcard)

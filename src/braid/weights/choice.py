@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -12,7 +13,7 @@ from braid.errors import WeightsError
 from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.files import write_text
 from braid.flow.registry import REGISTRY as FLOW_METHODS
-from braid.weights import huggingface
+from braid.weights import clip, huggingface
 from braid.weights.folder import fetch, folder, sha256, verify
 from braid.weights.record import Weights
 
@@ -39,6 +40,27 @@ def official(settings: Mapping[str, Any]) -> Weights:
     if not target:
         raise WeightsError(f"the type {settings['type']} has no official weights")
     return resolve_name(target)(settings)
+
+
+def is_fetched(settings: Mapping[str, Any]) -> bool:
+    """Return whether settings ask for official files, be it of weights or of a tokenizer alone."""
+    return is_pretrained(settings) or bool(_tokenizer(settings))
+
+
+def needed(settings: Mapping[str, Any]) -> Weights:
+    """Return the official files of settings for which `is_fetched`.
+
+    These are the weights with their companions; where weights are random or the user's, the files of the tokenizer.
+    """
+    if is_pretrained(settings):
+        return official(settings)
+    first, *others = _tokenizer(settings)
+    return replace(first, companions=tuple(others))
+
+
+def _tokenizer(settings: Mapping[str, Any]) -> tuple[Weights, ...]:
+    asked = settings["type"] == "clip" and settings.get("classes")
+    return clip.tokenizer(settings["architecture"]) if asked else ()
 
 
 def identity(settings: Mapping[str, Any]) -> str:
@@ -75,11 +97,11 @@ def find(settings: Mapping[str, Any]) -> Path:
 
 
 def receipt(settings: Mapping[str, Any], out: Path) -> None:
-    """Fetch and verify the official weights that settings ask for, and write what they are to `out` as JSON.
+    """Fetch and verify the official files that settings ask for, and write what they are to `out` as JSON.
 
     Equal files give equal text: there is no time in it.
     """
-    weights = official(settings)
+    weights = needed(settings)
     fetch(weights)
     main, *companions = [
         {
@@ -100,7 +122,7 @@ def receipt(settings: Mapping[str, Any], out: Path) -> None:
 
 
 def check_receipt(settings: Mapping[str, Any], path: Path) -> None:
-    """Refuse official weights and companions that are not those of the receipt at `path`, by which features are known.
+    """Refuse official files that are not those of the receipt at `path`, by which features are known.
 
     Raises
     ------
@@ -109,7 +131,7 @@ def check_receipt(settings: Mapping[str, Any], path: Path) -> None:
     """
     main = json.loads(path.read_text(encoding="utf-8"))
     told = {each["file"]: each["sha256"] for each in (main, *main["companions"])}
-    weights = official(settings)
+    weights = needed(settings)
     fetch(weights)
     for each in weights.files:
         here, said = sha256(folder() / each.file), told.get(each.file, "nothing of it")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from braid.errors import WeightsError
@@ -34,15 +37,24 @@ def official(settings: Mapping[str, Any]) -> Weights:
 
 def tokenizer(name: str) -> tuple[Weights, ...]:
     """Return the files of an architecture's tokenizer, none where it is part of open_clip."""
-    import open_clip
-
-    text = (open_clip.get_model_config(name) or {}).get("text_cfg", {})
-    repository = text.get("hf_tokenizer_name")
+    repository = description(name).get("text_cfg", {}).get("hf_tokenizer_name")
     if not repository:
         return ()
     licence = huggingface.card(repository)
     files = ("tokenizer.json", "tokenizer_config.json")
     return tuple(huggingface.weights(repository, file, licence, OPEN_CLIP) for file in files)
+
+
+def description(name: str) -> dict[str, Any]:
+    """Return what open_clip's own file says of an architecture, nothing where it has none.
+
+    The file is read without open_clip, whose import takes seconds: each job asks what its rules have to fetch.
+    """
+    package = find_spec("open_clip")
+    if package is None or package.origin is None:
+        return {}
+    file = Path(package.origin).with_name("model_configs") / f"{name}.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _network(settings: Mapping[str, Any]) -> Weights:

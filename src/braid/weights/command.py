@@ -12,7 +12,7 @@ import yaml
 from braid import config as configs
 from braid.errors import WeightsError
 from braid.weights import catalogue
-from braid.weights.choice import is_pretrained, official
+from braid.weights.choice import is_fetched, needed
 from braid.weights.folder import fetch, folder, is_here, verify
 from braid.weights.record import Weights
 
@@ -81,7 +81,7 @@ def _each(chosen: Iterable[tuple[str, Weights]], action: Callable[[Weights], Any
 
 
 def _chosen(arguments: argparse.Namespace) -> Iterator[tuple[str, Weights]]:
-    """Yield what the config and the names ask for, each file once; everything listed where neither is given."""
+    """Yield what the config and the names ask for, once; everything listed where neither is given."""
     asked = [catalogue.settings_of(name) for name in arguments.names]
     if arguments.config:
         try:
@@ -90,12 +90,12 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[tuple[str, Weights]]:
             raise WeightsError(f"{arguments.config} cannot be read: {error}") from error
         config = configs.load(raw)
         entries = [*config["extractors"].values(), *config["flow"].values()]
-        asked += [settings for settings in entries if is_pretrained(settings)]
+        asked += [settings for settings in entries if is_fetched(settings)]
     elif not asked:
         asked = [catalogue.settings_of(name) for name in catalogue.listed()]
     seen = set()
     for settings in asked:
-        name, weights = catalogue.name_of(settings), official(settings)
-        if (name, weights.file) not in seen:
-            seen.add((name, weights.file))
+        name, weights = catalogue.name_of(settings), needed(settings)
+        if (name, weights) not in seen:
+            seen.add((name, weights))
             yield name, weights
