@@ -163,13 +163,13 @@ def test_accuracies_of_grids(tmp_path):
             writer.append(item, np.zeros(1, np.float32), view_scores=np.array(scores, np.float32))
         writer.append("lost", None, status="missing")
     labels = {"x": "a", "y": "b", "lost": "a"}
-    rows = list(grid.accuracies([tmp_path / "s.h5"], labels, dict.fromkeys(labels, "s")))
+    rows = list(grid.counts([tmp_path / "s.h5"], labels, dict.fromkeys(labels, "s")))
     right = {(row["views"], row["average"]): row["right"] for row in rows}
     assert {row["n"] for row in rows} == {2}
     assert right[1, "probabilities"] == 0  # the view in the middle
     assert right[2, "logits"] == 2
     assert right[3, "vote"] == 1 and right[3, "logits"] == 2 and right[3, "probabilities"] == 1
-    assert list(grid.accuracies([tmp_path / "s.h5"], {}, {})) == []
+    assert list(grid.counts([tmp_path / "s.h5"], {}, {})) == []
 
 
 def test_which_shards_a_backbone_reads():

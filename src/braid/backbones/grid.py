@@ -49,14 +49,15 @@ def crops(n: int, fewer: int, layout: str) -> np.ndarray:
 def select(
     view_scores: np.ndarray, n_crops: int, n_t: int, n_s: int, placement: str = "even", layout: str = "line"
 ) -> np.ndarray:
-    """Return the logits, float32 [n_t · n_s, K], of a smaller grid, out of [N_t · N_s, K] by time and then by crop.
+    """Return the logits, float32 [..., n_t · n_s, K], of a smaller grid, of [..., N_t · N_s, K] by time, then by crop.
 
     An item with fewer views in time than `n_t`, as of `views: all`, gives all that it has.
     """
-    n_times = len(view_scores) // n_crops
-    grid = view_scores.reshape(n_times, n_crops, -1)
-    chosen = grid[places(n_times, min(n_t, n_times), placement)][:, crops(n_crops, n_s, layout)]
-    return chosen.reshape(-1, view_scores.shape[1])
+    *items, n_views, n_classes = view_scores.shape
+    n_times = n_views // n_crops
+    grid = view_scores.reshape(*items, n_times, n_crops, n_classes)
+    chosen = grid[..., places(n_times, min(n_t, n_times), placement), :, :][..., crops(n_crops, n_s, layout), :]
+    return chosen.reshape(*items, -1, n_classes)
 
 
 def sizes(most: int) -> list[int]:
@@ -71,10 +72,10 @@ def layout_of(attrs: Mapping[str, Any]) -> tuple[int, str, str]:
     return 1 if kind == "logmel" else settings["crops"], placement, settings["crop_layout"]
 
 
-def accuracies(
+def counts(
     paths: Sequence[str | Path], labels: Mapping[str, str], of_shard: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the accuracy of every smaller grid: one row an average, n_t and n_s.
+    """Yield how many items every smaller grid gets right: one row an average, n_t and n_s.
 
     Parameters
     ----------
@@ -87,9 +88,9 @@ def accuracies(
     Yields
     ------
     dict
-        ``average``, ``views``, ``crops``, ``n`` items, ``right``, ``accuracy``.
+        ``average``, ``views``, ``crops``, ``n`` items, ``right`` ones among them.
     """
-    found: list[tuple[np.ndarray, int]] = []
+    found: dict[int, list[tuple[np.ndarray, int]]] = {}  # by the number of views
     n_crops, placement, layout = 1, "even", "line"
     for path in paths:
         with FeatureShard(path) as shard:
@@ -98,18 +99,14 @@ def accuracies(
             for i, item in enumerate(shard.items):
                 scores = shard.view_scores(i)
                 if item in labels and of_shard[item] == shard.path.stem and len(scores):
-                    found.append((scores, classes.index(labels[item])))
-    most = max((len(scores) // n_crops for scores, _ in found), default=0)
-    for n_t in sizes(most):
+                    found.setdefault(len(scores), []).append((scores, classes.index(labels[item])))
+    alike = [
+        (np.stack(scores), np.array(codes)) for scores, codes in (zip(*each, strict=True) for each in found.values())
+    ]
+    n = sum(map(len, found.values()))
+    for n_t in sizes(max(found, default=0) // n_crops):
         for n_s in range(1, n_crops + 1):
-            chosen = [(select(scores, n_crops, n_t, n_s, placement, layout), label) for scores, label in found]
+            chosen = [(select(scores, n_crops, n_t, n_s, placement, layout), codes) for scores, codes in alike]
             for how in AVERAGES:
-                right = sum(int(average(scores, how).argmax()) == label for scores, label in chosen)
-                yield {
-                    "average": how,
-                    "views": n_t,
-                    "crops": n_s,
-                    "n": len(found),
-                    "right": right,
-                    "accuracy": right / len(found),
-                }
+                right = sum(int((average(scores, how).argmax(axis=1) == codes).sum()) for scores, codes in chosen)
+                yield {"average": how, "views": n_t, "crops": n_s, "n": n, "right": right}

@@ -39,7 +39,7 @@ def average(logits: np.ndarray, how: str, several_classes: bool = False) -> np.n
 
     Parameters
     ----------
-    logits : float32 [V, C]
+    logits : float32 [V, C], or of several items [..., V, C]
     how : str
         `probabilities`: the mean of the views' probabilities, as SlowFast sums them. `logits`: the mean of the logits.
         `vote`: the share of views whose highest class it is, as in a majority vote.
@@ -49,13 +49,13 @@ def average(logits: np.ndarray, how: str, several_classes: bool = False) -> np.n
     Returns
     -------
     np.ndarray
-        float32 [C], logits or numbers in [0, 1].
+        float32 [C] or [..., C], logits or numbers in [0, 1].
     """
     if how == "logits":
-        return logits.mean(axis=0)
+        return logits.mean(axis=-2)
     if how == "vote":
-        votes = np.bincount(logits.argmax(axis=1), minlength=logits.shape[1])
-        return (votes / len(logits)).astype(np.float32)
+        votes = logits.argmax(axis=-1)[..., None] == np.arange(logits.shape[-1])
+        return votes.mean(axis=-2).astype(np.float32)
     values: Tensor = torch.from_numpy(logits).double()
-    probabilities = values.sigmoid() if several_classes else values.softmax(dim=1)
-    return probabilities.mean(dim=0).float().numpy()
+    probabilities = values.sigmoid() if several_classes else values.softmax(dim=-1)
+    return probabilities.mean(dim=-2).float().numpy()
