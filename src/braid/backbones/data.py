@@ -7,7 +7,7 @@ numbers.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -170,8 +170,8 @@ class Evaluation(Items):
         return Sample(self._read(key, None), None, int(self.labels[key]))
 
 
-def loader(data: Items, batches: Iterable[Sequence[Any]], workers: int, pin: bool) -> Iterator[Batch]:
-    """Yield the batches of these keys, in order, while processes read ahead.
+def loader(data: Items, batches: Iterable[Sequence[Any]], workers: int, pin: bool) -> Generator[Batch, None, None]:
+    """Yield the batches of these keys, in order, while processes read ahead; `close` ends them.
 
     Which numbers come does not depend on how many processes there are. What they hold is bounded: `AHEAD` batches each.
 

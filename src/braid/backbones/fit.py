@@ -98,10 +98,8 @@ class Fit:
         self.best: dict[str, Tensor] = {}
         self._resume()
         pin = fabric.device.type == "cuda"
-        self.train_batches = iter(loader(training, self._keys(), workers, pin))
-        self.val_batches = iter(
-            loader(evaluation, itertools.cycle(each.tolist() for each in self.rounds), workers, pin)
-        )
+        self.train_batches = loader(training, self._keys(), workers, pin)
+        self.val_batches = loader(evaluation, itertools.cycle([each.tolist() for each in self.rounds]), workers, pin)
 
     def run(self) -> Result:
         """Train to the end, and leave the network with the weights of the best epoch.
@@ -124,6 +122,9 @@ class Fit:
                     f"raise `accumulate`, now {self.settings['accumulate']}, or lower `batch_size` or what a view has."
                 ) from error
             raise
+        finally:  # processes that read ahead end here, not when memory is tidied up
+            self.train_batches.close()
+            self.val_batches.close()
         kept = self._best_epoch()
         return Result([replace(each, kept=each.epoch == kept) for each in self.history], logits)
 
