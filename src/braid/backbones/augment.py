@@ -10,29 +10,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from braid.flow import transform
-
 LUMA = (0.2989, 0.587, 0.114)
 """Share of red, green and blue in grey (ITU-R BT.601), to the digits that torchvision has."""
 
 
 def mirror(x: Tensor, chosen: Tensor, n_flow: int = 0) -> Tensor:
-    """Mirror some items left to right, in place, and return them.
+    """Return a batch of which some items are mirrored left to right.
 
     Parameters
     ----------
-    x : float [B, ..., C, H, W]
+    x : any numbers [B, ..., C, H, W]
     chosen : bool [B]
     n_flow : int
-        2 where the first two channels are flow, whose u is negated.
+        2 where the first two channels are flow, whose u is negated; else 0.
     """
-    some = x[chosen]
+    mirrored = x.flip(-1)
     if n_flow:
-        some = torch.cat([transform.mirror(some[..., :2, :, :]), some[..., 2:, :, :].flip(-1)], dim=-3)
-    else:
-        some = some.flip(-1)
-    x[chosen] = some
-    return x
+        mirrored[..., 0, :, :].neg_()
+    return torch.where(
+        chosen.view(-1, *[1] * (x.dim() - 1)), mirrored, x
+    )  # no waiting for the device, as x[chosen] has
 
 
 def jitter(pictures: Tensor, factors: Tensor) -> Tensor:

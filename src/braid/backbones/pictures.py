@@ -136,11 +136,10 @@ class Pictures(VideoPlanner, Input):
         return torch.tensor([mirrored, *factors], dtype=torch.float32)
 
     def _encode(self, raw: Tensor, draws: Tensor | None) -> Tensor:
-        x = raw.to(torch.float32, copy=True)
-        if draws is not None:
-            x = augment.mirror(x, draws[:, 0] > 0, self.n_flow)
+        if draws is not None and self.mirror:
+            raw = augment.mirror(raw, draws[:, 0] > 0, self.n_flow)
         factors = draws[:, 1:4] if draws is not None and self.jitter else None
-        return self._channels(x, factors).movedim(3, 2)
+        return self._channels(raw.to(torch.float32), factors).movedim(3, 2)
 
     @abstractmethod
     def _channels(self, x: Tensor, factors: Tensor | None) -> Tensor:
@@ -148,13 +147,12 @@ class Pictures(VideoPlanner, Input):
 
     def _picture(self, x: Tensor, factors: Tensor | None, scale: float = 255.0) -> Tensor:
         """Return RGB or grey, float32 [..., 3 or 1, h, w] in [0, scale], with the network's statistics."""
-        mean, std = (x.new_tensor(values) for values in (self.preset.mean, self.preset.std))
+        mean, std = (np.array(values) for values in (self.preset.mean, self.preset.std))
         if x.shape[-3] == 1:
-            mean, std = mean.mean(), std.mean()
-        mean, std = mean.reshape(-1, 1, 1), std.reshape(-1, 1, 1)
+            mean, std = mean.mean(keepdims=True), std.mean(keepdims=True)
         if factors is not None:
-            return (augment.jitter(x / scale, factors) - mean) / std
-        return x.sub_(mean * scale).div_(std * scale)
+            x, scale = augment.jitter(x / scale, factors), 1.0
+        return (x - _a_channel(mean * scale, x)).mul_(_a_channel(1 / (std * scale), x))
 
     def _motion(self, x: Tensor) -> Tensor:
         """Return flow, float32 [..., 2, h, w] in pixels, clipped to ± bound and divided by it."""
@@ -277,6 +275,11 @@ class FlowGrey(ZerosGrey):
 
     def _channels(self, x: Tensor, factors: Tensor | None) -> Tensor:
         return torch.cat([self._motion(x[..., :2, :, :]), self._picture(x[..., 2:, :, :], factors)], dim=-3)
+
+
+def _a_channel(values: np.ndarray, x: Tensor) -> Tensor | float:
+    """Return a value for each channel of x; where all are the same a number, which is faster."""
+    return float(values[0]) if (values == values[0]).all() else x.new_tensor(values)[:, None, None]
 
 
 @lru_cache
