@@ -14,6 +14,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/decode.smk"
 include: "workflow/rules/flow.smk"
 include: "workflow/rules/weights.smk"
+include: "workflow/rules/backbones.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/words.smk"
 include: "workflow/rules/schemes.smk"
@@ -36,6 +37,12 @@ rule decode:
     """Decode every shard and list the problems."""
     input:
         rules.list_problems.output,
+
+
+rule backbones:
+    """Train every backbone."""
+    input:
+        expand(rules.train_backbone.output, backbone=CONFIG["backbones"], fold=FOLDS),
 
 
 rule features:

@@ -11,6 +11,8 @@ from snakemake.exceptions import WorkflowError
 from braid import config as configs
 from braid import index, media, metrics, weights
 from braid import report as reports
+from braid.backbones.registry import ORDER_TEST_VERSION, sources
+from braid.backbones.registry import REGISTRY as BACKBONES
 from braid.errors import BraidError
 from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.flow.registry import REGISTRY as FLOW_METHODS
@@ -44,14 +46,18 @@ FEATURES = f"{RESULTS}/features/{{extractor}}/{{shard}}.h5"
 FOLD_FEATURES = f"{RESULTS}/features/{{extractor}}/fold{{fold}}/{{shard}}.h5"
 DESCRIPTORS = f"{RESULTS}/descriptors/{{extractor}}/{{shard}}.h5"
 WORDS = f"{RESULTS}/words/{{extractor}}/fold{{fold}}.npz"
+BACKBONE = f"{RESULTS}/backbones/{{backbone}}/fold{{fold}}"
 SCHEME = f"{RESULTS}/schemes/{{scheme}}/fold{{fold}}/seed{{seed}}"
 
 FITTED = [name for name, settings in CONFIG["extractors"].items() if EXTRACTORS[settings["type"]].fitted]
 """Extractors that learn from the training items of a fold, so that each fold has its own features."""
 
+TRAINED = [name for name, settings in CONFIG["extractors"].items() if settings["type"] == "backbone"]
+"""Those among them that are backbones."""
+
 PRETRAINED = [
     (section, name)
-    for section in ("flow", "extractors")
+    for section in ("flow", "backbones", "extractors")
     for name, settings in CONFIG[section].items()
     if weights.is_fetched(settings)
 ]
@@ -61,6 +67,7 @@ PRETRAINED = [
 wildcard_constraints:
     shard="[A-Za-z0-9][A-Za-z0-9_-]*",
     method="[A-Za-z0-9][A-Za-z0-9_-]*",
+    backbone="[A-Za-z0-9][A-Za-z0-9_-]*",
     extractor="[A-Za-z0-9][A-Za-z0-9_-]*",
     scheme="[A-Za-z0-9][A-Za-z0-9_-]*",
     fold="[1-9][0-9]*",
@@ -69,9 +76,11 @@ wildcard_constraints:
 
 def check_settings():
     """Ask the libraries about settings before the first job. They take seconds to import, so a parse does not."""
+    from braid.backbones.check import check_backbones
     from braid.extractors.check import check_extractors
 
     try:
+        check_backbones(CONFIG["backbones"])
         check_extractors(CONFIG["extractors"])
     except BraidError as error:
         raise WorkflowError(str(error))
@@ -83,6 +92,15 @@ def feature_source(wildcards):
     return FLOW.format(method=method, shard=wildcards.shard) if method else DECODED.format(shard=wildcards.shard)
 
 
+def backbone_shards(wildcards):
+    """Return what a backbone reads, by kind of shard: an extractor on it one of each, its training those of all clips."""
+    name = wildcards.get("backbone") or CONFIG["extractors"][wildcards.extractor]["backbone"]
+    settings = CONFIG["backbones"][name]
+    patterns = {"decoded": DECODED, "flow": FLOW}
+    shards = wildcards.get("shard") or INDEX.shards
+    return {kind: expand(patterns[kind], method=settings.get("flow"), shard=shards) for kind in sources(settings)}
+
+
 def receipt(section, wildcard):
     """Return a function of the wildcards: the receipt of official files, where any are needed."""
 
@@ -91,6 +109,13 @@ def receipt(section, wildcard):
         return RECEIPT.format(section=section, entry=name) if (section, name) in PRETRAINED else []
 
     return path
+
+
+def weights_settings(wildcards):
+    """Return the settings that official weights may follow from; what training does with them is not among these."""
+    settings = CONFIG[wildcards.section][wildcards.entry]
+    keys = ("type", "architecture", "weights") if wildcards.section == "backbones" else settings.keys() - {"batch_size"}
+    return {key: value for key, value in settings.items() if key in keys}
 
 
 def weights_identity(section, wildcard):

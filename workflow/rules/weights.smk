@@ -3,15 +3,13 @@ rule fetch_weights:
     output:
         RECEIPT,
     wildcard_constraints:
-        section="flow|extractors",
+        section="flow|backbones|extractors",
         entry="[A-Za-z0-9][A-Za-z0-9_-]*",
     priority: 100
     # Here and first: compute nodes may have no network, and a file that cannot be had is better known at once.
     localrule: True
     params:
-        settings=lambda wildcards: {
-            key: value for key, value in CONFIG[wildcards.section][wildcards.entry].items() if key != "batch_size"
-        },
+        settings=weights_settings,
     message:
         "Fetching the weights of {wildcards.entry}"
     script:

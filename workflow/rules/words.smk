@@ -9,7 +9,7 @@ rule describe_shard:
     benchmark:
         f"{RESULTS}/benchmarks/describe_shard/{{extractor}}/{{shard}}.tsv"
     wildcard_constraints:
-        extractor=one_of(FITTED),
+        extractor=one_of(name for name in FITTED if name not in TRAINED),
     threads: 8
     resources:
         mem_mb=4000,
@@ -36,7 +36,7 @@ rule fit_words:
     benchmark:
         f"{RESULTS}/benchmarks/fit_words/{{extractor}}/fold{{fold}}.tsv"
     wildcard_constraints:
-        extractor=one_of(FITTED),
+        extractor=one_of(name for name in FITTED if name not in TRAINED),
     resources:
         mem_mb=lambda wildcards: 2000 + CONFIG["extractors"][wildcards.extractor]["descriptors_for_fit"] // 500,
         runtime=120,
@@ -63,7 +63,7 @@ rule count_words:
     benchmark:
         f"{RESULTS}/benchmarks/count_words/{{extractor}}/fold{{fold}}/{{shard}}.tsv"
     wildcard_constraints:
-        extractor=one_of(FITTED),
+        extractor=one_of(name for name in FITTED if name not in TRAINED),
     resources:
         mem_mb=4000,
         runtime=60,

@@ -18,6 +18,9 @@ REGISTRY: dict[str, Entry] = {
     "logmel": Entry("braid.backbones.networks:logmel", 1),
 }
 
+ORDER_TEST_VERSION = 1
+"""Raised when `braid.backbones.order` gives other numbers for the same backbone."""
+
 SOURCES: dict[str, tuple[str, ...]] = {
     "rgb": ("decoded",),
     "flow": ("flow",),
