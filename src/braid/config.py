@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,8 +31,25 @@ INPUTS_WITH_FLOW = ("flow", "flow_grey", "zeros_grey")
 
 @cache
 def schema(name: str) -> dict[str, Any]:
-    """Return the schema `workflow/schemas/<name>.yaml`."""
-    return yaml.safe_load((SCHEMAS / f"{name}.yaml").read_text(encoding="utf-8"))
+    """Return the schema `workflow/schemas/<name>.yaml`; where types share groups of keys, each has them written out."""
+    found = yaml.safe_load((SCHEMAS / f"{name}.yaml").read_text(encoding="utf-8"))
+    for rules in found.values():
+        if isinstance(rules, dict) and "unevaluatedProperties" in rules:
+            _flatten(rules, found["$defs"])
+    return found
+
+
+def _flatten(rules: dict[str, Any], shared: dict[str, dict[str, Any]]) -> None:
+    """Put the properties of the groups that a type has by `allOf` after its own; what both say of a key, it says."""
+    own = rules["properties"]
+    groups = {
+        name: rule
+        for part in rules.pop("allOf")
+        for name, rule in shared[part["$ref"].removeprefix("#/$defs/")]["properties"].items()
+    }
+    rules["properties"] = {name: rule for name, rule in own.items() if name not in groups}
+    rules["properties"] |= {name: {**rule, **own.get(name, {})} for name, rule in groups.items()}
+    rules["additionalProperties"] = rules.pop("unevaluatedProperties")
 
 
 def types(section: str) -> dict[str, dict[str, Any]]:
@@ -60,6 +78,40 @@ def load(raw: Mapping[str, Any]) -> dict[str, Any]:
         config[section] = {name: _typed(entry, section, name) for name, entry in config[section].items()}
     _follow_references(config)
     return config
+
+
+def inputs_of(entry: Mapping[str, Any]) -> list[str]:
+    """Return what an entry of `schemes` reads, in its order: names of extractors, or of other schemes."""
+    return entry["features"] if "features" in entry else entry["schemes"]
+
+
+def check_classes(config: Mapping[str, Any], classes: list[str]) -> None:
+    """Refuse an extractor whose classes are not the labels, where a scheme takes its scores.
+
+    Parameters
+    ----------
+    classes : list of str
+        The labels of the manifest.
+
+    Raises
+    ------
+    ConfigError
+        With the names that only one of them has.
+    """
+    for name, entry in config["schemes"].items():
+        if entry["type"] != "scores" or "backbone" in config["extractors"][entry["features"][0]]:
+            continue
+        (extractor,) = entry["features"]
+        scored = set(config["extractors"][extractor].get("classes") or ())
+        missing, unknown = sorted(set(classes) - scored), sorted(scored - set(classes))
+        wrong = [f"lack {', '.join(map(repr, missing))}"] if missing else []
+        wrong += [f"have {', '.join(map(repr, unknown))}, which no item has"] if unknown else []
+        if wrong:
+            raise ConfigError(
+                f"config key schemes.{name} takes the scores of {extractor}, whose classes {' and '.join(wrong)}; name "
+                f"an extractor of type clip that has just the labels under `classes`, if need be each with a better "
+                f"word, as in `classes: {{metro_station: metro station}}`, or one of type backbone."
+            )
 
 
 def folds(config: Mapping[str, Any], splits: Mapping[str, list[str]]) -> list[str]:
@@ -210,8 +262,25 @@ def _follow_references(config: dict[str, Any]) -> None:
             )
         _is_heard(entry, "extractors", name, config)
     for name, entry in config["schemes"].items():
-        for extractor in entry["features"]:
-            _exists(extractor, "extractors", config, f"schemes.{name}.features")
+        key, section = ("features", "extractors") if "features" in entry else ("schemes", "schemes")
+        for read in entry[key]:
+            _exists(read, section, config, f"schemes.{name}.{key}")
+        if entry.get("modality_dropout", 0) + entry.get("gradient_modulation", 0) and len(entry[key]) < 2:
+            raise ConfigError(
+                f"config key schemes.{name} has modality_dropout or gradient_modulation, which need at least two "
+                f"features to choose between; leave them out."
+            )
+    _check_no_cycle(config["schemes"])
+
+
+def _check_no_cycle(schemes: dict[str, Any]) -> None:
+    """Refuse schemes over schemes that wait for themselves."""
+    over = {name: entry["schemes"] for name, entry in schemes.items() if "schemes" in entry}
+    try:
+        TopologicalSorter(over).prepare()
+    except CycleError as error:
+        circle = " reads ".join(reversed(error.args[1]))
+        raise ConfigError(f"config key schemes has a circle: {circle}; take one of these names out.") from error
 
 
 def _check_backbone(entry: dict[str, Any], where: str, config: dict[str, Any]) -> None:

@@ -194,6 +194,84 @@ def test_a_wrong_key_is_a_sentence(path, value, sentence):
     assert sentence in str(error.value)
 
 
+OVER = {"a": ["b", "sound"], "b": ["c", "sound"], "c": ["a", "sound"]}
+
+
+@pytest.mark.parametrize(
+    ("schemes", "sentence"),
+    [
+        (
+            {"a": {"type": "ensemble", "schemes": ["sound", "b"]}},
+            "schemes.a.schemes names 'b', which is not under schemes",
+        ),
+        ({"a": {"type": "ensemble", "schemes": ["sound"]}}, "a.schemes must be a list with at least 2, got ['sound']."),
+        ({"a": {"type": "calibrated", "schemes": ["a"]}}, "config key schemes has a circle: a reads a;"),
+        (
+            {name: {"type": "ensemble", "schemes": over} for name, over in OVER.items()},
+            "config key schemes has a circle: ",
+        ),
+        ({"a": {"type": "early", "features": ["sound"], "modality_dropout": 0.2}}, "need at least two features"),
+        ({"a": {"type": "single", "features": ["sound"], "modality_dropout": 0.2}}, "has no key 'modality_dropout'"),
+        ({"a": {"type": "late", "features": ["sound"], "gradient_modulation": 1}}, "no key 'gradient_modulation'"),
+        ({"a": {"type": "tokens", "features": ["sound"], "width": 100}}, "a.width: 100 is not a multiple of 8."),
+    ],
+)
+def test_schemes_that_cannot_be(schemes, sentence):
+    raw = deepcopy(MINIMAL)
+    raw["schemes"] |= schemes
+    with pytest.raises(ConfigError) as error:
+        config.load(raw)
+    assert sentence in str(error.value)
+
+
+def test_schemes_over_schemes_in_any_order():
+    raw = deepcopy(MINIMAL)
+    over = {
+        "last": {"type": "calibrated", "schemes": ["both"]},
+        "both": {"type": "ensemble", "schemes": ["sound", "two"]},
+    }
+    raw["schemes"] = over | raw["schemes"] | {"two": {"type": "early", "features": ["sound"]}}
+    full = config.load(raw)["schemes"]
+    assert config.inputs_of(full["last"]) == ["both"]
+    assert config.inputs_of(full["two"]) == ["sound"]
+
+
+@pytest.mark.parametrize(
+    ("extractor", "sentence"),
+    [
+        ({"classes": ["cat", "dog"]}, None),
+        ({"classes": {"dog": "a dog", "cat": "a cat"}}, None),
+        ({"classes": ["cat", "cow", "dog"]}, "classes have 'cow', which no item has"),
+        ({"classes": ["cat", "hound"]}, "classes lack 'dog' and have 'hound', which no item has"),
+        (
+            {},
+            "schemes.named takes the scores of frame, whose classes lack 'cat', 'dog'; name an extractor of type clip",
+        ),
+    ],
+)
+def test_scores_are_of_the_labels(extractor, sentence):
+    raw = deepcopy(MINIMAL)
+    raw["extractors"]["frame"] = {"type": "clip", **extractor}
+    raw["schemes"]["named"] = {"type": "scores", "features": ["frame"]}
+    full = config.load(raw)
+    if sentence is None:
+        config.check_classes(full, ["cat", "dog"])
+    else:
+        with pytest.raises(ConfigError, match=sentence):
+            config.check_classes(full, ["cat", "dog"])
+
+
+def test_groups_of_keys_are_written_out_for_each_type_that_has_them():
+    training = set(config.schema("schemes")["$defs"]["training"]["properties"])
+    for name, rules in config.types("schemes").items():
+        trained = name not in ("scores", "ensemble", "calibrated")
+        assert (training <= set(rules["properties"])) == trained
+        assert "allOf" not in rules
+    defaults = {name: config.types("schemes")[name]["properties"]["optimizer"] for name in ("single", "weighted")}
+    assert [rule["default"] for rule in defaults.values()] == ["adamw", "adam"]
+    assert defaults["single"]["description"] == defaults["weighted"]["description"]
+
+
 def test_a_higher_sample_rate_than_a_network_hears_is_fine():
     assert config.load(changed("decode.sample_rate", 48000))["decode"]["sample_rate"] == 48000
 

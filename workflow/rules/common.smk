@@ -35,6 +35,7 @@ try:
     else:
         INDEX = index.load(Path(RESULTS, "index"))
     FOLDS = configs.folds(CONFIG, INDEX.splits)
+    configs.check_classes(CONFIG, INDEX.classes)
 except BraidError as error:
     raise WorkflowError(str(error))
 
@@ -147,10 +148,17 @@ def features_of(extractor, fold):
     return expand(pattern, extractor=extractor, fold=fold, shard=INDEX.shards)
 
 
-def scheme_features(wildcards):
-    """Return the feature shards that a scheme reads, extractor by extractor."""
-    names = CONFIG["schemes"][wildcards.scheme]["features"]
-    return [path for name in names for path in features_of(name, wildcards.fold)]
+def scheme_inputs(wildcards):
+    """Return what a scheme reads: feature shards, extractor by extractor, or the predictions of other schemes."""
+    entry = CONFIG["schemes"][wildcards.scheme]
+    if "schemes" in entry:
+        return expand(
+            f"{SCHEME}/predictions.h5",
+            scheme=entry["schemes"],
+            fold=wildcards.fold,
+            seed=wildcards.seed,
+        )
+    return [path for name in entry["features"] for path in features_of(name, wildcards.fold)]
 
 
 def one_of(names):

@@ -2,7 +2,7 @@ rule train_scheme:
     """Train one scheme on one fold with one seed, predict every item and evaluate."""
     input:
         counts=rules.check_problems.output,
-        features=scheme_features,
+        read=scheme_inputs,
     output:
         model=f"{SCHEME}/model.safetensors",
         history=f"{SCHEME}/history.csv",

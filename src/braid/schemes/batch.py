@@ -1,12 +1,12 @@
-"""Features of some items as tensors; what every scheme reads.
+"""Inputs of some items as tensors; what every scheme reads.
 
-Letters: B items, M modalities (one a feature that the scheme names), D_m numbers in the embedding of modality m.
+Letters: B items, M modalities (one a feature, or a scheme, that the scheme names), D_m numbers of modality m.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -14,21 +14,24 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Batch:
-    """Standardised features of B items.
+    """What B items have of each modality, in the form that `braid.schemes.base.Scheme.reads` says.
 
     Attributes
     ----------
-    features : list of float32 [B, D_m], one a modality
-        Zeros, which is the mean over the training items, where a modality is missing.
+    features : list of float32 [B, …], one a modality
+        Where a modality is missing, zeros (which is the mean over the training items), or tokens of NaN.
     present : bool [B, M]
         The mask: which modalities an item has.
     labels : int64 [B]
         Classes, -1 where an item has no label.
+    groups : int64 [B]
+        Items of one number are of one recording, location or source: what must not straddle a split.
     """
 
     features: list[Tensor]
     present: Tensor
     labels: Tensor
+    groups: Tensor
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,15 +44,24 @@ class Batch:
             [x.index_select(0, positions) for x in self.features],
             self.present.index_select(0, positions),
             self.labels.index_select(0, positions),
+            self.groups.index_select(0, positions),
         )
 
     def of(self, modalities: list[int]) -> Batch:
         """Return the same items with only these modalities."""
-        return Batch([self.features[m] for m in modalities], self.present[:, modalities], self.labels)
+        return replace(self, features=[self.features[m] for m in modalities], present=self.present[:, modalities])
 
     def usable(self) -> Batch:
         """Return the items that have at least one modality."""
         return self.rows(self.present.any(dim=1))
+
+    def without(self, dropped: Tensor) -> Batch:
+        """Return the same items as if they lacked what the bool mask [B, M] names."""
+        features = []
+        for x, gone in zip(self.features, dropped.T, strict=True):
+            nothing = torch.nan if x.ndim == 3 else 0.0
+            features.append(x.masked_fill(gone.reshape(-1, *[1] * (x.ndim - 1)), nothing))
+        return replace(self, features=features, present=self.present & ~dropped)
 
     def shuffled(self, batch_size: int) -> Iterator[Batch]:
         """Yield all items once in random order, in parts of nearly equal size, at most `batch_size`.
@@ -60,3 +72,9 @@ class Batch:
         n_parts = max(1, min(-(-len(self) // batch_size), len(self) // 2))
         for which in torch.randperm(len(self)).tensor_split(n_parts):
             yield self.rows(which)
+
+    def in_turn(self, size: int) -> Iterator[Batch]:
+        """Yield all items in their order, at most `size` at once, which bounds memory; nothing is copied."""
+        for start in range(0, len(self), size):
+            rows = slice(start, start + size)
+            yield Batch([x[rows] for x in self.features], self.present[rows], self.labels[rows], self.groups[rows])

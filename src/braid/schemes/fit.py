@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,14 @@ from torch.nn.functional import nll_loss
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
 from braid.errors import TrainingError
+from braid.schemes.balance import drop_modalities, modulate
 from braid.schemes.batch import Batch
+
+if TYPE_CHECKING:
+    from braid.schemes.base import Additive
+
+CHUNK = 1024
+"""Items that are predicted at once; bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[
     best, best_score, best_weights = 0, -math.inf, copy.deepcopy(network.state_dict())
     for epoch in range(settings["epochs"]):
         rate = optimiser.param_groups[0]["lr"]
-        train_loss, train_accuracy = _train_epoch(network, train, optimiser, settings["batch_size"])
+        train_loss, train_accuracy = _train_epoch(network, train, optimiser, settings)
         val_loss, val_accuracy = score(network, val)
         if not math.isfinite(train_loss + val_loss):
             raise TrainingError(
@@ -93,24 +100,39 @@ def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[
 
 
 @torch.no_grad()
+def predict(network: nn.Module, batch: Batch) -> Tensor:
+    """Return what `network` says of the items in evaluation mode: log probabilities, float32 [B, C]."""
+    network.eval()
+    return torch.cat([network(part.features, part.present) for part in batch.in_turn(CHUNK)])
+
+
 def score(network: nn.Module, batch: Batch) -> tuple[float, float]:
     """Return mean cross entropy in nats and accuracy of `network` in evaluation mode."""
-    network.eval()
-    log_p = network(batch.features, batch.present)
+    log_p = predict(network, batch)
     return nll_loss(log_p, batch.labels).item(), _n_correct(log_p, batch.labels).item() / len(batch)
 
 
 def _train_epoch(
-    network: nn.Module, train: Batch, optimiser: torch.optim.Optimizer, batch_size: int
+    network: nn.Module, train: Batch, optimiser: torch.optim.Optimizer, settings: dict[str, Any]
 ) -> tuple[float, float]:
+    """Train for one epoch; what a scheme cannot be trained with, its settings do not have."""
     network.train()
+    dropped, alpha = settings.get("modality_dropout", 0), settings.get("gradient_modulation", 0)
     loss_sum = torch.zeros(())
     n_correct = torch.zeros((), dtype=torch.int64)
-    for batch in train.shuffled(batch_size):
-        log_p = network(batch.features, batch.present)
-        loss = nll_loss(log_p, batch.labels)
+    for batch in train.shuffled(settings["batch_size"]):
+        if dropped:
+            batch = drop_modalities(batch, dropped)
         optimiser.zero_grad()
+        if alpha:
+            terms = cast("Additive", network).terms(batch.features, batch.present)
+            log_p = terms.sum(dim=1).log_softmax(dim=1)
+        else:
+            terms, log_p = None, network(batch.features, batch.present)
+        loss = nll_loss(log_p, batch.labels)
         loss.backward()
+        if terms is not None:
+            modulate(cast("Additive", network).branches, terms.detach(), batch.present, batch.labels, alpha)
         optimiser.step()
         loss_sum += loss.detach() * len(batch)
         n_correct += _n_correct(log_p, batch.labels)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,14 +18,12 @@ from torch import Tensor, nn
 
 from braid.errors import StoreError
 from braid.files import whole
+from braid.schemes.base import Scheme
 from braid.schemes.batch import Batch
 from braid.schemes.registry import REGISTRY
 
 CONSTANT = 1e-6
 """A feature that varies by less than this share of its largest magnitude is a constant with rounding noise."""
-
-CHUNK = 16_384
-"""Items that are predicted at once; bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,37 @@ class Standardiser(nn.Module):
         return torch.where(present[:, None], (x - self.mean) * self.scale, 0)
 
 
+class TokenStandardiser(Standardiser):
+    """The same over all tokens of the training items; times stay as they are, and rows of NaN too."""
+
+    def fit(self, x: np.ndarray) -> Standardiser:
+        """Take the statistics of float32 [N, T, 2 + D], N >= 1, and return self."""
+        return super().fit(x[~np.isnan(x[..., 0])][:, 2:])
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        return torch.cat([x[..., :2], (x[..., 2:] - self.mean) * self.scale], dim=2)
+
+
+class Unscaled(nn.Module):
+    """Log probabilities as they are; zeros where an item has none."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+
+    def fit(self, x: np.ndarray) -> Unscaled:
+        """Return self."""
+        return self
+
+    def forward(self, x: Tensor, present: Tensor) -> Tensor:
+        return torch.where(present[:, None], x, 0)
+
+
+SCALINGS = {"embedding": Standardiser, "tokens": TokenStandardiser, "scores": Unscaled, "predictions": Unscaled}
+"""What a scheme reads → how it is scaled."""
+
+
 class Model(nn.Module):
-    """Raw features in, class probabilities out.
+    """Raw inputs in, class probabilities out.
 
     An item that has none of the modalities gets the class prior of the training items, so that all schemes answer for
     the same items.
@@ -79,33 +106,41 @@ class Model(nn.Module):
     def __init__(self, description: Description) -> None:
         super().__init__()
         self.description = description
-        self.standardisers = nn.ModuleList(map(Standardiser, description.dims))
         settings = description.settings
         n_classes = len(description.classes)
-        self.scheme = REGISTRY[settings["type"]].load()(description.features, description.dims, n_classes, settings)
+        self.scheme: Scheme = REGISTRY[settings["type"]].load()(
+            description.features, description.dims, n_classes, settings
+        )
+        self.scalings = nn.ModuleList(map(SCALINGS[self.scheme.reads], description.dims))
         self.register_buffer("prior", torch.full((n_classes,), 1 / n_classes))
 
-    def standardise(self, features: list[np.ndarray], present: np.ndarray, labels: np.ndarray) -> Batch:
-        """Return float32 [N, D_m], bool [N, M] and int64 [N] as what a scheme reads."""
+    def fit_scaling(self, x: list[np.ndarray]) -> None:
+        """Take the statistics of what the training items have of each modality."""
+        for scaling, values in zip(self.scalings, x, strict=True):
+            cast("Standardiser | Unscaled", scaling).fit(values)
+
+    def standardise(
+        self, features: list[np.ndarray], present: np.ndarray, labels: np.ndarray, groups: np.ndarray
+    ) -> Batch:
+        """Return float32 [N, …], bool [N, M], int64 [N] and int64 [N] as what a scheme reads."""
         mask = torch.from_numpy(present)
         return Batch(
             [
-                standardiser(torch.from_numpy(x), mask[:, m])
-                for m, (standardiser, x) in enumerate(zip(self.standardisers, features, strict=True))
+                scaling(torch.from_numpy(x), mask[:, m])
+                for m, (scaling, x) in enumerate(zip(self.scalings, features, strict=True))
             ],
             mask,
             torch.from_numpy(labels),
+            torch.from_numpy(groups),
         )
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> np.ndarray:
         """Return class probabilities of standardised items, float32 [N, C]; rows sum to 1 in float32."""
-        self.eval()
         p = self.prior.repeat(len(batch), 1)
         usable = batch.present.any(dim=1).nonzero().flatten()
-        for which in usable.split(CHUNK):
-            part = batch.rows(which)
-            p[which] = self.scheme(part.features, part.present).exp()
+        if len(usable):
+            p[usable] = self.scheme.predict(batch if len(usable) == len(batch) else batch.rows(usable)).exp()
         return p.numpy()
 
     def save(self, path: Path) -> None:

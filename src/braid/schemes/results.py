@@ -21,6 +21,8 @@ FORMAT = "braid predictions 1"
 class Predictions:
     """Class probabilities for N items by one scheme; C classes, M modalities.
 
+    The modalities of a scheme over schemes are these, and an item has one if that scheme has seen it.
+
     Attributes
     ----------
     items, splits : list of str [N]

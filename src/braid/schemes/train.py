@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,24 @@ import polars as pl
 import torch
 
 from braid import manifest, metrics
+from braid.config import inputs_of
 from braid.errors import TrainingError
 from braid.files import whole, write_text
-from braid.schemes.model import Description, Model, Standardiser
+from braid.schemes.fit import Epoch
+from braid.schemes.inputs import Reader
+from braid.schemes.model import Description, Model
+from braid.schemes.registry import REGISTRY
 from braid.schemes.results import Predictions, write_predictions
-from braid.store.features import gather
 
 EVALUATED = ("train", "val", "test")
+LEARNT_FROM = {"embedding": "feature", "tokens": "tokens of the feature"}
+"""What schemes read that learn the classes themselves, in words; the others read probabilities of classes."""
 
 
 def train_scheme(
     items: pl.DataFrame,
     fold: str,
-    features: Mapping[str, Sequence[Path]],
+    inputs: Mapping[str, Sequence[Path]],
     settings: dict[str, Any],
     seed: int,
     out: Path,
@@ -38,14 +44,14 @@ def train_scheme(
     Parameters
     ----------
     items : DataFrame
-        Columns ``item``, ``shard``, ``label``, ``group`` and the splits of the index; rows without a split are left
-        out.
+        Columns ``item``, ``clip``, ``shard``, ``start_seconds``, ``label``, ``group`` and the splits of the index; rows
+        without a split are left out.
     fold : str
         Which split column is used.
-    features : mapping of str to paths
-        Feature shards of each extractor that the scheme reads.
+    inputs : mapping of str to paths
+        Feature shards of each extractor that the scheme reads, or the predictions of each scheme.
     settings : dict
-        The complete entry of the config; its ``features`` say in which order the scheme reads them.
+        The complete entry of the config; its ``features`` or ``schemes`` say in which order they are read.
     seed : int
         Of initial weights, order of items and dropout.
     out : Path
@@ -56,36 +62,38 @@ def train_scheme(
     TrainingError
         The fold cannot be trained on; the message says why.
     FeatureError
-        A shard lacks items of the fold.
+        A shard lacks items of the fold, or an extractor scores other classes.
+    StoreError
+        Predictions of another scheme are of other items.
     """
     started = time.perf_counter()
     classes = manifest.classes(items)
-    items = items.select("item", "shard", "label", "group", split=f"split_{fold}").drop_nulls("split")
-    _check_fold(items, fold, classes)
-    names: list[str] = settings["features"]
-    x, present = _gather(items, features, names)
+    columns = ["item", "clip", "shard", "start_seconds", "label", "group"]
+    items = items.select(*columns, split=f"split_{fold}").drop_nulls("split")
+    kind = REGISTRY[settings["type"]].load().reads
+    _check_fold(items, fold, classes, learns=kind in LEARNT_FROM)
+    names = inputs_of(settings)
+    reader = Reader(items, classes, settings)
+    x, masks = zip(*(getattr(reader, kind)(inputs[name], name) for name in names), strict=True)
+    present = np.stack(masks, axis=1)
     codes = {name: code for code, name in enumerate(classes)}
     labels = np.array([codes.get(label, -1) for label in items["label"]], dtype=np.int64)
     splits = items["split"].to_numpy()
     train = splits == "train"
-    for name, here in zip(names, present[train].T, strict=True):
-        if not here.any():
-            raise TrainingError(
-                f"No training item of fold {fold} has the feature {name!r}, so that nothing can be learned from it; "
-                f"take it out of the scheme's `features` or put items that have it into `train`."
-            )
+    if kind in LEARNT_FROM:
+        _check_modalities(names, present[train], LEARNT_FROM[kind], fold)
+    dims = [values.shape[-1] - 2 * (kind == "tokens") for values in x]
     with _reproducible(seed):
-        model = Model(Description(classes, names, [values.shape[1] for values in x], settings, fold, seed))
-        for m, standardiser in enumerate(model.standardisers):
-            assert isinstance(standardiser, Standardiser)
-            standardiser.fit(x[m][train & present[:, m]])
-        model.prior = torch.from_numpy(np.bincount(labels[train]) / train.sum()).float()
-        batch = model.standardise(x, present, labels)
+        model = Model(Description(classes, names, dims, settings, fold, seed))
+        model.fit_scaling([values[train & here] for values, here in zip(x, masks, strict=True)])
+        model.prior = torch.from_numpy(np.bincount(labels[train], minlength=len(classes)) / train.sum()).float()
+        groups = np.unique(items["group"].to_numpy(), return_inverse=True)[1]
+        batch = model.standardise(list(x), present, labels, groups)
         history = model.scheme.learn(batch.rows(torch.from_numpy(train)), batch.rows(torch.from_numpy(splits == "val")))
         probabilities = model.predict(batch)
     model.save(out / "model.safetensors")
     with whole(out / "history.csv") as beside:
-        pl.DataFrame(history).write_csv(beside)
+        pl.DataFrame(history, schema=[field.name for field in fields(Epoch)]).write_csv(beside)
     write_predictions(
         out / "predictions.h5",
         Predictions(items["item"].to_list(), splits.tolist(), labels, present, probabilities, classes, names),
@@ -100,15 +108,18 @@ def train_scheme(
     write_text(out / "metrics.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _gather(
-    items: pl.DataFrame, features: Mapping[str, Sequence[Path]], names: list[str]
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return float32 [N, D_m] for each name, and the mask bool [N, M]."""
-    gathered = [gather(features[name], items["item"].to_list(), items["shard"].to_list()) for name in names]
-    return [x for x, _ in gathered], np.stack([present for _, present in gathered], axis=1)
+def _check_modalities(names: list[str], present: np.ndarray, what: str, fold: str) -> None:
+    """Refuse a modality that no training item has; `present` is bool [n, M] of these."""
+    for name, here in zip(names, present.T, strict=True):
+        if not here.any():
+            raise TrainingError(
+                f"No training item of fold {fold} has the {what} {name!r}, so that nothing can be learned from it; "
+                f"take it out of the scheme's `features` or put items that have it into `train`."
+            )
 
 
-def _check_fold(items: pl.DataFrame, fold: str, classes: list[str]) -> None:
+def _check_fold(items: pl.DataFrame, fold: str, classes: list[str], *, learns: bool) -> None:
+    """Refuse a fold that cannot be trained on; a scheme that learns no class by itself needs no item of each."""
     column = f"split_{fold}" if fold != "1" else "split (or split_1)"
     for split, purpose in (("train", "to learn from"), ("val", "to know when to stop")):
         rows = items.filter(pl.col("split") == split)
@@ -128,7 +139,7 @@ def _check_fold(items: pl.DataFrame, fold: str, classes: list[str]) -> None:
             f"All items have the label {classes[0]!r}; a scheme needs at least two classes to tell apart."
         )
     missing = sorted(set(classes) - set(items.filter(pl.col("split") == "train")["label"]))
-    if missing:
+    if missing and learns:
         raise TrainingError(
             f"Fold {fold} has no training items of {', '.join(map(repr, missing))}; put some into `train`, or take the "
             f"label from all items."

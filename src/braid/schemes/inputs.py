@@ -1,0 +1,121 @@
+"""What a scheme reads, from files to arrays: embeddings, tokens and scores of extractors, predictions of schemes.
+
+Letters: N items, D_m numbers of modality m, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy.special import log_softmax
+
+from braid.errors import FeatureError, StoreError
+from braid.schemes.results import read_predictions
+from braid.store.features import FeatureShard, gather, gather_tokens
+
+SMALLEST_P = 1e-7
+"""Probabilities are read as at least this, about the rounding of a float32 near 1, so that a 0 has a logarithm."""
+
+Read = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads one modality of N items; each method is a value of `braid.schemes.base.Scheme.reads`.
+
+    Attributes
+    ----------
+    items : DataFrame
+        Columns ``item``, ``shard``, ``clip``, ``start_seconds`` and ``split``.
+    classes : list of str [C]
+    settings : mapping
+        The entry of the scheme.
+    """
+
+    items: pl.DataFrame
+    classes: list[str]
+    settings: Mapping[str, Any]
+
+    def embedding(self, paths: Sequence[Path], name: str) -> Read:
+        """Return float32 [N, D] and the mask bool [N]."""
+        return gather(paths, self._names, self._shards)
+
+    def tokens(self, paths: Sequence[Path], name: str) -> Read:
+        """Return float32 [N, T, 2 + E], in front the seconds [start, end) since the item's start, and the mask."""
+        x, present = gather_tokens(paths, self._names, self._shards, self.settings["max_tokens"])
+        x[:, :, :2] -= self.items["start_seconds"].fill_null(0.0).to_numpy().astype(np.float32)[:, None, None]
+        return x, present
+
+    def scores(self, paths: Sequence[Path], name: str) -> Read:
+        """Return log probabilities by the classes of an extractor, float32 [N, C], and the mask.
+
+        Raises
+        ------
+        FeatureError
+            The extractor has no classes, or others than the labels.
+        """
+        scores, present = gather(paths, self._names, self._shards, "scores")
+        with FeatureShard(paths[0]) as shard:
+            scored: list[str] = list(shard.attrs.get("classes") or ())
+            how = shard.attrs["settings"]["scores"]
+        if sorted(scored) != self.classes:
+            raise FeatureError(
+                f"{paths[0]} has scores of the classes {scored}, but the labels are {self.classes}; give the extractor "
+                f"{name!r} `classes` with just these labels, or delete the file if it has them."
+            )
+        if not scores.shape[1]:  # no item has the stream
+            return np.zeros((len(scores), len(self.classes)), np.float32), present
+        scores = scores[:, [scored.index(label) for label in self.classes]]
+        return log_softmax(scores, axis=1) if how == "logits" else _logarithm(scores), present
+
+    def predictions(self, paths: Sequence[Path], name: str) -> Read:
+        """Return log probabilities of another scheme, float32 [N, C], and the mask of the items that it has seen.
+
+        With `smooth_within_clip` they are the logarithm of the mean over the items of a clip that it has seen.
+
+        Raises
+        ------
+        StoreError
+            The predictions are of other items, splits or classes.
+        """
+        (path,) = paths
+        predicted = read_predictions(path)
+        theirs, ours = (predicted.items, predicted.splits, predicted.classes), (self._names, self._splits, self.classes)
+        if theirs != ours:
+            raise StoreError(
+                f"{path} is of other items, splits or classes than the manifest; delete it and train again."
+            )
+        p, present = predicted.probabilities, np.asarray(predicted.present.any(axis=1))
+        if self.settings.get("smooth_within_clip"):
+            p = smoothed(p, present, self.items["clip"].to_list())
+        return _logarithm(p), present
+
+    @property
+    def _names(self) -> list[str]:
+        return self.items["item"].to_list()
+
+    @property
+    def _shards(self) -> list[str]:
+        return self.items["shard"].to_list()
+
+    @property
+    def _splits(self) -> list[str]:
+        return self.items["split"].to_list()
+
+
+def smoothed(p: np.ndarray, present: np.ndarray, clips: list[str]) -> np.ndarray:
+    """Return for each item, float32 [N, C], the mean of `p` over the items of its clip that are `present`."""
+    clip = np.unique(clips, return_inverse=True)[1]
+    total = np.zeros((clip.max() + 1, p.shape[1]))
+    np.add.at(total, clip[present], p[present])
+    counts = np.bincount(clip[present], minlength=len(total))[:, None]
+    return np.divide(total, counts, out=total, where=counts > 0)[clip].astype(np.float32)
+
+
+def _logarithm(p: np.ndarray) -> np.ndarray:
+    return np.log(p.clip(min=SMALLEST_P))
