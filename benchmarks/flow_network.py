@@ -1,15 +1,18 @@
 """Time a flow network over a decoded shard against the usual loop: one pair at a time, float32, a plain forward pass.
 
-    python benchmarks/flow_network.py [--type gmflow] [--architecture gmflow] [--dtype bfloat16] [--batch-size 32]
-                                      [--clips 64] [--frames 94] [--size 256x340]
+    python benchmarks/flow_network.py [--type gmflow] [--architecture gmflow] [--dtype float16] [--compile]
+                                      [--batch-size 32] [--clips 64] [--frames 94] [--size 256x340]
 
 makes clips of a drifting texture, decodes them, and in one run on one device measures
 - the loop: each frame of each pair from memory through the whole network, one pair at a time;
-- the stage: `compute_flow`, reading frames and writing the shard included;
-- the parts of the stage alone: reading, encoding frames, matching pairs, writing.
-It prints pairs a second, their ratio, the share of the device's own matrix rate that the stage reaches, and the time
-projected to the 634,258 frames (627,492 pairs) of HMDB51, and writes `benchmarks/results/flow_network-<device>.json`.
-On a CPU the default is 3 clips of 9 frames at 64×96.
+- the stage: `compute_flow`, reading frames and writing the shard included, with that batch size and with `auto`;
+- the parts of the stage alone: reading, encoding frames, matching pairs, writing. What the stage takes beyond the
+  slowest of network, reading and writing is what their overlap does not hide.
+It prints pairs a second, their ratio and what of it the arithmetic explains (the loop encodes each frame twice), the
+share of the device's own matrix rate that the stage and the network alone reach, and the time projected to the 634,258
+frames (627,492 pairs) of HMDB51, and writes `benchmarks/results/flow_network-<device>.json`. On a CPU the default is 4
+clips of 33 frames at 64×96, and seconds are those of the processor, all cores added up, which neighbours move little.
+On a GPU the numbers mean something on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -30,8 +33,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from braid import config, device
+from braid.extractors.sizing import AUTO
 from braid.files import write_text
-from braid.flow.compute import Block, _blocks, compute_flow
+from braid.flow.compute import compute_flow
 from braid.flow.registry import REGISTRY
 from braid.media.decode import decode_shard
 from braid.store.decoded import DecodedShard
@@ -57,13 +61,20 @@ def make_clip(path: Path, seed: int, n_frames: int, height: int, width: int) -> 
         container.mux(stream.encode(None))
 
 
+def decode(paths: list[Path], out: Path, settings: dict[str, Any], threads: int) -> None:
+    """Write a decoded shard of these videos, whose keys are the names of their files."""
+    columns = {"clip": pl.String, "video": pl.String, "audio": pl.String, "bytes": pl.Int64, "sha256": pl.String}
+    rows = [(path.stem, str(path), "", path.stat().st_size, None) for path in paths]
+    decode_shard(pl.DataFrame(rows, schema=columns, orient="row"), out, settings, threads)
+
+
 def completed(arguments: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of decoding and of the flow, complete."""
     entry = {
         "type": arguments.type,
         "weights": "random",
         "dtype": arguments.dtype,
-        "batch_size": arguments.batch_size,
+        "compile": arguments.compile,
         "architecture": arguments.architecture,
     }
     raw = {
@@ -78,13 +89,15 @@ def completed(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def seconds(run: Callable[[], Any], where: str) -> float:
-    """Return the wall time of `run`, its work on the device included."""
-    if where == "cuda":
-        torch.cuda.synchronize()
+    """Return the wall time of `run`, its work on the GPU included; on a CPU the time of all its cores added up."""
+    if where == "cpu":
+        start = time.process_time()
+        run()
+        return time.process_time() - start
+    torch.cuda.synchronize()
     start = time.perf_counter()
     run()
-    if where == "cuda":
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -105,10 +118,13 @@ def main() -> None:
         "--type", default="gmflow", choices=[name for name, entry in REGISTRY.items() if entry.official]
     )
     parser.add_argument("--architecture", default="gmflow")
-    parser.add_argument("--dtype", default="float32" if small else "bfloat16", choices=["float32", "bfloat16"])
+    parser.add_argument(
+        "--dtype", default="float32" if small else "bfloat16", choices=["float32", "bfloat16", "float16"]
+    )
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--batch-size", type=int, default=8 if small else 32)
-    parser.add_argument("--clips", type=int, default=3 if small else 64)
-    parser.add_argument("--frames", type=int, default=9 if small else 94)
+    parser.add_argument("--clips", type=int, default=4 if small else 64)
+    parser.add_argument("--frames", type=int, default=33 if small else 94)
     parser.add_argument("--size", default="64x96" if small else "256x340", help="height x width")
     arguments = parser.parse_args()
     arguments.height, arguments.width = map(int, arguments.size.split("x"))
@@ -121,25 +137,21 @@ def main() -> None:
         paths = [folder / f"{i}.mp4" for i in range(arguments.clips)]
         for i, path in enumerate(paths):
             make_clip(path, i, arguments.frames, arguments.height, arguments.width)
-        rows = pl.DataFrame(
-            [(path.stem, str(path), "", path.stat().st_size, None) for path in paths],
-            schema={"clip": pl.String, "video": pl.String, "audio": pl.String, "bytes": pl.Int64, "sha256": pl.String},
-            orient="row",
-        )
         decoded = folder / "decoded.zarr.zip"
-        decode_shard(rows, decoded, settings["decode"], threads)
-        result = measure(decoded, folder, entry, threads, where, n_pairs)
+        decode(paths, decoded, settings["decode"], threads)
+        result = measure(decoded, folder, entry, threads, where, n_pairs, arguments.batch_size)
     result |= {"size": arguments.size, "frames": arguments.frames, "clips": arguments.clips}
     print(json.dumps(result, indent=1))
     write_text(RESULTS / f"flow_network-{where}.json", json.dumps(result, indent=1) + "\n")
 
 
 def measure(
-    decoded: Path, folder: Path, entry: dict[str, Any], threads: int, where: str, n_pairs: int
+    decoded: Path, folder: Path, entry: dict[str, Any], threads: int, where: str, n_pairs: int, batch_size: int
 ) -> dict[str, Any]:
     """Return pairs a second of the loop, the stage and its parts."""
-    plain = REGISTRY[entry["type"]].load()(entry | {"dtype": "float32"}, threads, where, 1)
-    method = REGISTRY[entry["type"]].load()(entry, threads, where, entry["batch_size"])
+    usual = {"dtype": "float32", "compile": False}
+    plain = REGISTRY[entry["type"]].load()(entry | usual, threads, where, 1)
+    method = REGISTRY[entry["type"]].load()(entry, threads, where, batch_size)
     with DecodedShard(decoded) as shard:
         clips = {name: shard[name].frames(slice(None)) for name in shard.clips}
         names = list(clips)
@@ -151,15 +163,16 @@ def measure(
                 pair = plain.encode(frames[t : t + 2])  # both frames, though each is in two pairs
                 plain.match(pair[:1], pair[1:]).cpu()
 
-        blocks: list[Block] = []
+        blocks: list[np.ndarray] = []
         encoded: list[list[Any]] = []
         flows: list[np.ndarray] = []
 
         def read() -> None:
-            blocks[:] = _blocks(shard, names, method.pairs)
+            frames = np.concatenate([shard[name].frames(slice(None)) for name in names])
+            blocks[:] = [frames[i : i + batch_size] for i in range(0, len(frames), batch_size)]
 
         def encode() -> None:
-            encoded[:] = [method.encode(block.frames) for block in blocks]
+            encoded[:] = [method.encode(block) for block in blocks]
 
         def match() -> None:
             flows[:] = [method.match(frames[:-1], frames[1:]).cpu().numpy() for frames in encoded if len(frames) > 1]
@@ -169,41 +182,54 @@ def measure(
                 for i, flow in enumerate(flows):
                     writer.write(str(i), np.arange(len(flow) + 1) / 30, "ok", "", [flow])
 
+        def stage(size: int) -> None:
+            compute_flow(decoded, folder / "flow.zarr.zip", entry, threads, where, batch_size=size)
+
         one_by_one(2)
         for part in (read, encode, match):  # once before the clock runs: kernels are chosen
             part()
-        looped = min(n_pairs, 8 if where == "cpu" else 200)
+        looped = min(n_pairs, 48 if where == "cpu" else 200)
         loop = seconds(lambda: one_by_one(looped), where) / looped
         parts = {part.__name__: seconds(part, where) / n_pairs for part in (read, encode, match, write)}
-        with FlopCounterMode(display=False) as counter:
-            frames = method.encode(blocks[0].frames[:2])
-            method.match(frames[:1], frames[1:])
-        flop = counter.get_total_flops() * 1.0
-        with FlopCounterMode(display=False) as counter:
-            method.encode(blocks[0].frames[:1])
-        flop -= counter.get_total_flops()  # a frame is encoded once
-    stage = (
-        seconds(
-            lambda: compute_flow(decoded, folder / "flow.zarr.zip", entry, threads, where, entry["batch_size"]), where
-        )
-        / n_pairs
-    )
-    dtype = torch.bfloat16 if entry["dtype"] == "bfloat16" else torch.float32
+        frames = flop(lambda: method.encode(blocks[0][:2]))
+        pair = method.encode(blocks[0][:2])
+        pairs = flop(lambda: method.match(pair[:1], pair[1:]))
+    batched, found = (seconds(lambda size=size: stage(size), where) / n_pairs for size in (batch_size, AUTO))
+    dtype = getattr(torch, entry["dtype"])
     rate = matrix_rate(where, dtype)
+    work = frames / 2 + pairs
     return {
         "device": torch.cuda.get_device_name() if where == "cuda" else f"cpu, {threads} threads",
         "torch": torch.__version__,
-        "settings": {key: entry[key] for key in ("type", "architecture", "dtype", "batch_size")},
+        "settings": {key: entry[key] for key in ("type", "architecture", "dtype", "compile")},
+        "batch_size": batch_size,
         "pairs": n_pairs,
-        "loop_pairs_per_second": round(1 / loop, 2),
-        "stage_pairs_per_second": round(1 / stage, 2),
-        "ratio": round(loop / stage, 2),
-        "milliseconds_a_pair": {name: round(1000 * value, 3) for name, value in parts.items()},
-        "gflop_a_pair": round(flop / 1e9, 2),
+        "pairs_per_second": {
+            "loop": round(1 / loop, 2),
+            "stage": round(1 / batched, 2),
+            "stage_auto": round(1 / found, 2),
+        },
+        "ratio": round(loop / batched, 2),
+        "ratio_of_arithmetic": round((frames + pairs) / work, 2),
+        "milliseconds_a_pair": {name: round(1000 * value, 3) for name, value in parts.items()}
+        | {"stage": round(1000 * batched, 3)},
+        "gflop_a_pair": {"loop": round((frames + pairs) / 1e9, 2), "stage": round(work / 1e9, 2)},
         "matrix_tflops": round(rate / 1e12, 2),
-        "share_of_matrix_rate": round(flop / stage / rate, 3),
-        "hmdb51_minutes": {"loop": round(HMDB51_PAIRS * loop / 60, 1), "stage": round(HMDB51_PAIRS * stage / 60, 1)},
+        "share_of_matrix_rate": {
+            "stage": round(work / batched / rate, 3),
+            "network": round(work / (parts["encode"] + parts["match"]) / rate, 3),
+        },
+        "minutes_for_hmdb51_at_this_size": {
+            name: round(HMDB51_PAIRS * s / 60, 1) for name, s in (("loop", loop), ("stage", batched))
+        },
     }
+
+
+def flop(run: Callable[[], Any]) -> float:
+    """Return the floating-point operations of the convolutions and matrix products of `run`."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return float(counter.get_total_flops())
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ LIGHT = (
     "braid.extractors.registry",
     "braid.flow.registry",
     "braid.schemes.registry",
-    "braid.report",
+    "braid.report.examples",
     "braid.weights",
 )
 
