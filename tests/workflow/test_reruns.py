@@ -129,6 +129,14 @@ def test_label_or_split(project, row, change, drawn):
     assert project.planned() == TRAINING | (DRAWING if drawn else set())
 
 
+def test_group(project):
+    head, *rows = project.manifest.read_text(encoding="utf-8").splitlines()
+    groups = ["one place", "one place", *[""] * (len(rows) - 2)]
+    lines = [f"{row}\t{group}" for row, group in zip([head, *rows], ["group", *groups], strict=True)]
+    project.manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert project.planned() == TRAINING
+
+
 def test_parameter_of_an_extractor(project):
     edit(project, "extractors.flow3d.bound", 5)
     assert project.planned() == extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
