@@ -7,16 +7,19 @@ or picture, and runs every network of the registry on them, with random weights,
 turn, several times, the best time of each counts:
 
 - `construction` of the network, and `bare`: its forward passes on batches that are already in memory;
+- `load`: reading and preprocessing of all views, by one thread, without a network;
 - `shard`: the job of the workflow, from a decoded shard to a feature shard. `ratio` is its time to that of
-  construction and bare passes together, which no job can do without;
+  construction and bare passes together, which no job can do without. On a CPU the loader shares the cores with the
+  network, so `floor` is the least that the ratio can be: construction, bare passes and `load` to the first two, in
+  seconds of the processor; `processor_ratio` is the shard's own ratio in these, which neighbours disturb least;
 - `loop`: what is done without braid: one clip after another in float32, its file decoded with PyAV (flow computed),
   then one forward pass a view. With the construction, it is compared with `braid`, which is decoding (flow) and shard,
   and with `shared`, where decoding is divided by the number of networks, since it is done once for all;
-- `passes`: one bare forward pass of a few views in float32 and bfloat16, parameters contiguous and channels last, and
-  the least cosine between the tokens in the two precisions.
+- `passes`: one bare forward pass of a few views in float32 and bfloat16, parameters contiguous and channels last, the
+  least cosine between the tokens in the two precisions, and their largest difference to the largest number in float32.
 
-Seconds are of the wall, then of the processor. All of it is written to
-`benchmarks/results/extract.json`, or `extract_cuda.json`.
+Seconds are of the wall, then of the processor. All of it is written to `benchmarks/results/extract.json`, or
+`extract_cuda.json`, with the conditions of each network; those that were not asked for stay there as they are.
 """
 
 from __future__ import annotations
@@ -146,7 +149,7 @@ class Bench:
 
     def measure(self, entry: dict[str, Any], out: Path, rounds: int) -> dict[str, Any]:
         """Return the seconds of each way for one network."""
-        torch.set_num_threads(self.threads)
+        device.use_threads(self.threads)
         source = REGISTRY[entry["type"]].source
         construct = REGISTRY[entry["type"]].load()
         extractor: Extractor = construct(entry)
@@ -159,6 +162,12 @@ class Bench:
             for tensor in tensors:
                 self.forward(extractor, tensor, bf16)
 
+        def load() -> None:
+            device.use_threads(1)  # as in a loader
+            for _ in self.tensors(extractor, source):
+                pass
+            device.use_threads(self.threads)
+
         def loop() -> None:
             for row in self.items.iter_rows(named=True):
                 clip = File(self.rows[row["clip"]], getattr(extractor, "sample_rate", 0))
@@ -168,6 +177,7 @@ class Bench:
         ways = {
             "construction": lambda: construct(entry),
             "bare": bare,
+            "load": load,
             "shard": lambda: extract_features(
                 self.items, self.shards[source], out, entry, self.threads, self.device, memory_mb=8000
             ),
@@ -191,7 +201,11 @@ class Bench:
             }
             best(ways, 1)  # the first pass makes what the others find
             found |= best(ways, 3 * rounds)
-        return found | {"cosine": round(torch.cosine_similarity(tokens[False], tokens[True]).min().item(), 6)}
+        error = (tokens[True] - tokens[False]).abs().max() / tokens[False].abs().max()
+        return found | {
+            "cosine": round(torch.cosine_similarity(tokens[False], tokens[True]).min().item(), 6),
+            "error": round(error.item(), 5),
+        }
 
     def tensors(self, extractor: Extractor, source: str) -> Iterator[torch.Tensor]:
         """Yield batches of all views."""
@@ -223,13 +237,16 @@ def best(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Any]:
 
 def compare(result: dict[str, Any], decode: float, flow: float, n_items: int, n_networks: int) -> dict[str, Any]:
     """Return the measured seconds of a network with the figures that follow from them."""
-    (construction, _), (bare, _), (shard, _), (loop, _) = (
-        result[name] for name in ("construction", "bare", "shard", "loop")
-    )
+    names = ("construction", "bare", "load", "shard", "loop")
+    construction, bare, _, shard, loop = (result[name][0] for name in names)
+    processor = {name: result[name][1] for name in names}
+    needed = processor["construction"] + processor["bare"]
     loop += construction
     braid, shared = decode + flow + shard, decode / n_networks + flow + shard
     return result | {
         "ratio": round(shard / (construction + bare), 2),
+        "processor_ratio": round(processor["shard"] / needed, 2),
+        "floor": round((needed + processor["load"]) / needed, 2),
         "clips_a_second": {
             name: round(n_items / seconds, 2)
             for name, seconds in {"shard": shard, "braid": braid, "shared": shared, "loop": loop}.items()
@@ -242,9 +259,9 @@ def compare(result: dict[str, Any], decode: float, flow: float, n_items: int, n_
 def table(result: dict[str, Any]) -> str:
     """Return the figures that the docs show, as Markdown."""
     rows = [
-        "| network | bare | shard | ratio | clips/s | of the loop | braid | shared "
+        "| network | bare | shard | ratio | of the processor | floor | clips/s | of the loop | braid | shared "
         "| float32 | channels last | bfloat16 | both |",
-        f"|{'---|' * 12}",
+        f"|{'---|' * 14}",
     ]
     for kind, found in result["networks"].items():
         passes, rates = found["passes"], found["clips_a_second"]
@@ -257,7 +274,7 @@ def table(result: dict[str, Any]) -> str:
             f"`{kind}`",
             f"{found['bare'][0]:.2f} s",
             f"{found['shard'][0]:.2f} s",
-            f"{found['ratio']:.2f}",
+            *(f"{found[name]:.2f}" for name in ("ratio", "processor_ratio", "floor")),
             f"{rates['shard']:.1f}",
             f"{rates['loop']:.1f}",
             f"{found['loop_to_braid']:.1f} ×",
@@ -292,29 +309,29 @@ def main() -> None:
         bench = Bench(items, clips, decoded, flow, threads)
         before = {
             "decode": lambda: decode_shard(clips, decoded, chosen["decode"], threads),
-            "flow": lambda: compute_flow(decoded, flow, chosen["flow"]["farneback"], threads, bench.device, 8),
+            "flow": lambda: compute_flow(decoded, flow, chosen["flow"]["farneback"], threads, bench.device),
         }
         stages = best(before, asked.rounds)
         result: dict[str, Any] = {
             "device": torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
             "threads": threads,
             "torch": torch.__version__,
-            "load_average": [os.getloadavg()],
-            "manifest": asked.manifest.name,
-            "items": len(items),
-            **stages,
             "networks": {},
         }
+        conditions = {"manifest": asked.manifest.name, "items": len(items), "rounds": asked.rounds, **stages}
         for kind, entry in chosen["extractors"].items():
             measured = bench.measure(entry, folder / "out.h5", asked.rounds)
             before_it = stages["flow"][0] if REGISTRY[kind].source == "flow" else 0.0
-            compared = compare(measured, stages["decode"][0], before_it, len(items), len(asked.types))
-            result["networks"][kind] = {"settings": CHOSEN.get(kind, {}), **compared}
-            result["load_average"].append(os.getloadavg())
+            compared = compare(measured, stages["decode"][0], before_it, len(items), len(networks))
+            load = {"load_average": os.getloadavg()[0]}
+            result["networks"][kind] = {"settings": CHOSEN.get(kind, {}), **conditions, **load, **compared}
             print(kind, json.dumps(compared), flush=True)
     print(table(result))
-    name = "extract_cuda.json" if bench.device == "cuda" else "extract.json"
-    write_text(RESULTS / name, json.dumps(result, indent=1) + "\n")
+    path = RESULTS / ("extract_cuda.json" if bench.device == "cuda" else "extract.json")
+    before_now = json.loads(path.read_text(encoding="utf-8"))["networks"] if path.exists() else {}
+    measured_now = before_now | result["networks"]
+    result["networks"] = {name: measured_now[name] for name in networks if name in measured_now}
+    write_text(path, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,10 @@ CHEAP = {
 """Settings that keep the test of an extractor short; what has none is tested with its defaults."""
 LEAST_COSINE = 0.999
 """Between an embedding in bfloat16 and the same in float32; docs/extractors.md says so."""
+LARGEST_ERROR = {"openl3_audio": 0.015, "clip": 0.02, "transformers_video": 0.02, "logmel": 0.035}
+"""The largest difference of these two, to the largest number in float32, of networks that are not held to
+`ERROR`: each about twice what was measured, as docs/extractors.md has it. One rounding to bfloat16 is up to 1/256."""
+ERROR = 0.01
 NETWORKS = [kind for kind, entry in REGISTRY.items() if not entry.fitted]
 DIMENSION = {
     "passt": 768,
@@ -80,7 +84,8 @@ def test_every_extractor(kind, tmp_path, monkeypatch):
             np.testing.assert_allclose(same.embedding[0], shard.embedding[1], rtol=1e-4, atol=1e-5)
         with FeatureShard(half) as rounded:
             x, y = rounded.embedding[0], shard.embedding[1]
-            assert x @ y / np.linalg.norm(x) / np.linalg.norm(y) >= LEAST_COSINE and not np.array_equal(x, y)
+            assert x @ y / np.linalg.norm(x) / np.linalg.norm(y) >= LEAST_COSINE
+            assert 0 < np.abs(x - y).max() / np.abs(y).max() <= LARGEST_ERROR.get(kind, ERROR)
 
 
 @pytest.mark.parametrize("kind", REGISTRY)
