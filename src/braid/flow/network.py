@@ -40,7 +40,14 @@ class NetworkMethod(ABC):
         The nn.Module, ready for inference.
     multiple, least : int
         Height and width reach the network as multiples of `multiple` and at least `least`.
+
+    Attributes
+    ----------
+    COMPILED : tuple of str
+        Methods that torch compiles where the settings ask for it.
     """
+
+    COMPILED: tuple[str, ...] = ("features", "flow")
 
     def __init__(
         self, settings: Mapping[str, Any], device: str, batch_size: int, network: Any, multiple: int, least: int
@@ -53,9 +60,9 @@ class NetworkMethod(ABC):
         self.dtype: torch.dtype = getattr(torch, settings["dtype"])
         self.multiple = multiple
         self.least = least
-        self._features, self._flow = self.features, self.flow
         if settings["compile"]:
-            self._features, self._flow = _compiled(self.features), _compiled(self.flow)
+            for name in self.COMPILED:
+                setattr(self, name, _compiled(getattr(self, name)))
 
     @abstractmethod
     def features(self, frames: Tensor) -> tuple[Tensor, ...]:
@@ -70,14 +77,14 @@ class NetworkMethod(ABC):
         height, width = frames.shape[1:3]
         pictures = torch.from_numpy(frames).to(self.device).permute(0, 3, 1, 2).float()
         with self._running():
-            features = self._features(functional.pad(pictures, self._padding(height, width), mode="replicate"))
+            features = self.features(functional.pad(pictures, self._padding(height, width), mode="replicate"))
         return [Encoded(parts, height, width) for parts in zip(*features, strict=True)]
 
     def match(self, firsts: Sequence[Encoded], seconds: Sequence[Encoded]) -> Tensor:
         """Return the flow, float32 [n, 2, H, W] in pixels, from each of `firsts` to its fellow in `seconds`."""
         _, height, width = firsts[0]
         with self._running():
-            flow = self._flow(_stacked(firsts), _stacked(seconds)).float()
+            flow = self.flow(_stacked(firsts), _stacked(seconds)).float()
         left, _, top, _ = self._padding(height, width)
         return flow[..., top : top + height, left : left + width]
 

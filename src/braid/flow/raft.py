@@ -27,6 +27,8 @@ class Raft(NetworkMethod):
         `architecture`, `weights`, `updates` (refinements of the flow) and what `NetworkMethod` reads.
     """
 
+    COMPILED = ("features", "update")  # not the loop of updates, which would be compiled as so many
+
     def __init__(self, settings: Mapping[str, Any], threads: int, device: str, batch_size: int) -> None:
         self.updates: int = settings["updates"]
         network = build(settings, lambda: get_model(settings["architecture"]))
@@ -46,8 +48,12 @@ class Raft(NetworkMethod):
         start = make_coords_grid(len(first), *first.shape[-2:], device=str(first.device))
         places = start
         for _ in range(self.updates):
-            correlations = network.corr_block.index_pyramid(centroids_coords=places)
-            hidden, step = network.update_block(hidden, context, correlations, places - start)
-            places = places + step.float()
+            hidden, places = self.update(hidden, context, places, start)
         mask = None if network.mask_predictor is None else network.mask_predictor(hidden).float()
         return upsample_flow(places - start, mask)
+
+    def update(self, hidden: Tensor, context: Tensor, places: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the hidden state and the places, [n, 2, h, w] in cells, after one refinement."""
+        correlations = self.network.corr_block.index_pyramid(centroids_coords=places)
+        hidden, step = self.network.update_block(hidden, context, correlations, places - start)
+        return hidden, places + step.float()
