@@ -52,6 +52,7 @@ class Experiment:
                 "clip": {"type": "clip", "weights": self.weights, "architecture": "ViT-B-32-quickgelu"},
             },
             "flow": {},
+            "backbones": {},
             "schemes": {
                 name: {"type": "single", "features": ["passt" if name == "sound" else "clip"]}
                 if name in ("sound", "video")

@@ -5,6 +5,17 @@ rule build_report:
         counts=rules.check_problems.output,
         weights=[RECEIPT.format(section=section, entry=name) for section, name in PRETRAINED],
         features=[path for name in CONFIG["extractors"] for path in features_of(name, FOLDS[0])],
+        trained=[path for name in TRAINED for path in features_of(name, FOLDS)],
+        backbones=expand(
+            [rules.train_backbone.output.metrics, rules.train_backbone.output.history],
+            backbone=CONFIG["backbones"],
+            fold=FOLDS,
+        ),
+        orders=expand(
+            rules.test_order.output,
+            backbone=[name for name, settings in CONFIG["backbones"].items() if settings.get("order_test")],
+            fold=FOLDS,
+        ),
         flow=expand(EXAMPLES, method=flow_methods(CONFIG)),
         schemes=expand(
             rules.train_scheme.output,
@@ -15,7 +26,7 @@ rule build_report:
     output:
         [
             report(f"{RESULTS}/{name}", caption=f"../report/{caption}.rst", category="braid")
-            for name, caption in reports.OUTPUTS.items()
+            for name, caption in reports.outputs(CONFIG).items()
         ],
     log:
         f"{RESULTS}/logs/build_report.log",

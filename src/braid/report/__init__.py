@@ -1,5 +1,10 @@
 """The report: one self-contained page, its tables as csv, its figures as svg, and the predictions to hand in."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 VERSION = 4
 """Raised when the report shows other numbers for the same results."""
 FLOW_PICTURES_VERSION = 1
@@ -24,4 +29,17 @@ OUTPUTS = {
     "figures/reliability.svg": "reliability",
     "figures/curves.svg": "curves",
 }
-"""Every file that the report consists of, below `results/<name>/`, and its caption `workflow/report/<caption>.rst`."""
+"""Every file that each report consists of, below `results/<name>/`, and its caption `workflow/report/<caption>.rst`."""
+
+OUTPUTS_OF_BACKBONES = {
+    "tables/backbones.csv": "backbones",
+    "tables/views.csv": "views",
+    "tables/orders.csv": "orders",
+    "figures/backbones.svg": "backbones",
+}
+"""What there is besides where backbones are trained."""
+
+
+def outputs(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files of the report of an experiment, and their captions."""
+    return OUTPUTS | (OUTPUTS_OF_BACKBONES if config["backbones"] else {})

@@ -11,7 +11,7 @@ import yaml
 from markupsafe import Markup
 
 from braid.files import whole, write_text
-from braid.report import comparison, figures, provenance, tables, wording
+from braid.report import backbones, comparison, figures, provenance, tables, wording
 from braid.report.collect import Results, collect
 
 PROBLEMS_SHOWN = 200
@@ -19,7 +19,7 @@ PROBLEMS_SHOWN = 200
 
 
 def build_report(results: Path, config: dict[str, Any], template: Path) -> None:
-    """Write every file of `braid.report.OUTPUTS` into `results`; the same results give the same bytes.
+    """Write every file of `braid.report.outputs` into `results`; the same results give the same bytes.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
         "streams": tables.streams(found),
         "costs": tables.costs(found),
         "extractors": tables.extractors(found),
-    }
+    } | backbones.tabulate(found)
 
 
 def draw(found: Results, data: dict[str, pl.DataFrame]) -> dict[str, str]:
@@ -74,7 +74,7 @@ def draw(found: Results, data: dict[str, pl.DataFrame]) -> dict[str, str]:
         "log_loss": figures.log_loss(data["schemes"], data["runs"], judged, guess["log_loss"]),
         "reliability": figures.reliability(data["reliability"], data["schemes"]["scheme"].to_list()),
         "curves": figures.curves(tables.histories(found)),
-    }
+    } | backbones.draw(found)
 
 
 def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str], template: Path) -> str:
@@ -111,6 +111,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         costs=data["costs"].to_dicts(),
         extractors=data["extractors"].to_dicts(),
         flow_pictures=found.pictures,
+        backbones=backbones.shown(found, data),
         by_class=_by_class(found, data["per_class"]),
         figures={name: Markup(figures.inline(svg, name)) for name, svg in drawings.items()},
         random=provenance.random_networks(data["extractors"]),

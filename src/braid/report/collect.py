@@ -41,6 +41,17 @@ class Run:
 
 
 @dataclass(frozen=True)
+class Training:
+    """One training of a backbone: its evaluation on val, its learning curve, and the test of order if there is one."""
+
+    backbone: str
+    fold: str
+    metrics: dict[str, Any]
+    history: pl.DataFrame
+    order: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
 class Results:
     """What a report is made from.
 
@@ -49,8 +60,12 @@ class Results:
     index : Index
     items : DataFrame
         One row an item, with the columns of the manifest.
+    folder : Path
+        `results/<name>`.
     runs : list of Run
         In the order of schemes in the config, then folds, then seeds.
+    trainings : list of Training
+        In the order of backbones in the config, then folds.
     extractors : dict
         Extractor → attributes of its first feature shard.
     flow : dict
@@ -58,7 +73,8 @@ class Results:
     pictures : dict
         Flow method that is computed → what `braid.report.flow_pictures.draw_flow` wrote.
     receipts : dict
-        Section of the config, `extractors` or `flow` → name → what its official weights are, of those that have some.
+        Section of the config, `extractors`, `flow` or `backbones` → name → what its official weights are, of those that
+        have some.
     statuses : dict
         Extractor → how many items have which status of the stream that it reads.
     problems : DataFrame
@@ -73,7 +89,9 @@ class Results:
     index: Index
     items: pl.DataFrame
     folds: list[str]
+    folder: Path
     runs: list[Run]
+    trainings: list[Training]
     extractors: dict[str, dict[str, Any]]
     flow: dict[str, dict[str, Any]]
     pictures: dict[str, dict[str, Any]]
@@ -99,8 +117,8 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
     index = indexes.load(results / "index")
     folds = configs.folds(config, index.splits)
     attributes, statuses = _features(results / "features", config["extractors"], folds[0], index)
-    read = {name: settings["flow"] for name, settings in config["extractors"].items() if "flow" in settings}
-    flow = {method: attributes[name]["source"] for name, method in read.items()}
+    flow = dict(_flow_read(config, name, attrs) for name, attrs in attributes.items())
+    flow.pop("", None)
     return Results(
         config=config,
         index=index,
@@ -112,6 +130,14 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
             for fold in folds
             for seed in config["seeds"]
         ],
+        folder=results,
+        trainings=[
+            _training(
+                results / "backbones" / backbone / f"fold{fold}", backbone, fold, settings.get("order_test", 0) > 0
+            )
+            for backbone, settings in config["backbones"].items()
+            for fold in folds
+        ],
         extractors=attributes,
         flow=flow,
         pictures={name: _json(results / "flow" / name / "examples.json") for name in flow_methods(config)},
@@ -121,7 +147,7 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
                 for name in names
                 if weights.is_pretrained(config[section][name])
             }
-            for section, names in (("extractors", attributes), ("flow", flow))
+            for section, names in (("extractors", attributes), ("flow", flow), ("backbones", config["backbones"]))
         },
         statuses=statuses,
         problems=_table(
@@ -134,6 +160,21 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
 
 def _run(folder: Path, scheme: str, fold: str, seed: int) -> Run:
     return Run(scheme, fold, seed, _json(folder / "metrics.json"), _table(folder / "history.csv"), folder)
+
+
+def _flow_read(config: dict[str, Any], extractor: str, attrs: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return the flow method that an extractor reads, itself or its backbone, and the attributes of the flow; or ""."""
+    settings = config["extractors"][extractor]
+    if "flow" in settings:
+        return settings["flow"], attrs["source"]
+    if "backbone" in settings and "flow" in attrs["source"]:
+        return config["backbones"][settings["backbone"]]["flow"], attrs["source"]["flow"]
+    return "", {}
+
+
+def _training(folder: Path, backbone: str, fold: str, has_order: bool) -> Training:
+    order = _json(folder / "order.json") if has_order else None
+    return Training(backbone, fold, _json(folder / "metrics.json"), _table(folder / "history.csv"), order)
 
 
 def _features(

@@ -60,7 +60,7 @@ def accuracy(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: flo
     axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="most frequent class")
     axes.set_xlim(0, 1.02)
     axes.set_xlabel("accuracy")
-    return _finish(figure, axes)
+    return finish(figure, axes)
 
 
 @matplotlib.rc_context(STYLE)
@@ -72,7 +72,7 @@ def log_loss(schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, chance: flo
     axes.axvline(chance, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)), label="equal probabilities")
     axes.set_xlim(0, 1.05 * axes.dataLim.x1)
     axes.set_xlabel("log loss in nats (less is better)")
-    return _finish(figure, axes)
+    return finish(figure, axes)
 
 
 @matplotlib.rc_context(STYLE)
@@ -90,27 +90,38 @@ def curves(histories: dict[str, list[pl.DataFrame]]) -> str:
     for axes in list(grid.flat)[len(histories) :]:
         axes.set_axis_off()
     for axes, (scheme, runs) in zip(grid.flat, histories.items(), strict=False):
-        axes.grid(axis="y")
-        axes.set_title(scheme, loc="left", fontsize=9, fontweight="bold")
-        for history in runs:
-            axes.plot(
-                history["epoch"],
-                history["train_loss"],
-                color=SECOND,
-                linewidth=0.8,
-                alpha=0.7,
-                linestyle=(0, (3, 1.5)),
-                label="train",
-            )
-            axes.plot(history["epoch"], history["val_loss"], color=FIRST, linewidth=1, alpha=0.85, label="val")
-            kept = history.filter("kept")
-            axes.plot(kept["epoch"], kept["val_loss"], "o", color=FIRST, markersize=3.5, label="weights kept")
-        axes.set_ylim(0, 1.05 * axes.dataLim.y1)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.tick_params(labelsize=7.5, labelcolor=MUTED)
-        axes.set_xlabel("epoch", fontsize=7.5)
-        axes.set_ylabel("loss", fontsize=7.5)
-    return _finish(figure, grid.flat[0])
+        learning_curves(axes, runs, scheme, "loss")
+    return finish(figure, grid.flat[0])
+
+
+def learning_curves(axes: Axes, runs: list[pl.DataFrame], title: str, score: str) -> None:
+    """Draw `score` (`loss` or `accuracy`) on train and val against epoch, a line a run.
+
+    Parameters
+    ----------
+    runs : tables with the columns epoch, train_<score>, val_<score> and kept
+    """
+    axes.grid(axis="y")
+    axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
+    for history in runs:
+        axes.plot(
+            history["epoch"],
+            history[f"train_{score}"],
+            color=SECOND,
+            linewidth=0.8,
+            alpha=0.7,
+            linestyle=(0, (3, 1.5)),
+            label="train",
+        )
+        axes.plot(history["epoch"], history[f"val_{score}"], color=FIRST, linewidth=1, alpha=0.85, label="val")
+        kept = history.filter("kept")
+        axes.plot(kept["epoch"], kept[f"val_{score}"], "o", color=FIRST, markersize=3.5, label="weights kept")
+    axes.set_ylim(0, 1.02 if score == "accuracy" else 1.05 * axes.dataLim.y1)
+    locator: Any = axes.xaxis.get_major_locator()
+    locator.set_params(integer=True)
+    axes.tick_params(labelsize=7.5, labelcolor=MUTED)
+    axes.set_xlabel("epoch", fontsize=7.5)
+    axes.set_ylabel(score, fontsize=7.5)
 
 
 @matplotlib.rc_context(STYLE)
@@ -141,7 +152,7 @@ def reliability(bins: pl.DataFrame, schemes: list[str]) -> str:
         axes.set_ylabel("share right", fontsize=7.5)
         for artist in (*axes.collections, *axes.lines):
             artist.set_clip_on(False)
-    return _finish(figure, grid.flat[0])
+    return finish(figure, grid.flat[0])
 
 
 def inline(svg: str, name: str) -> str:
@@ -187,7 +198,8 @@ def _dots(axes: Axes, schemes: pl.DataFrame, runs: pl.DataFrame, judged: str, sc
     axes.set_ylim(len(names) - 0.4, -0.6)
 
 
-def _finish(figure: Figure, axes: Axes) -> str:
+def finish(figure: Figure, axes: Axes) -> str:
+    """Return a figure as SVG, under a legend of what is labelled in `axes`."""
     handles, labels = axes.get_legend_handles_labels()
     one_each = dict(zip(labels, handles, strict=True))
     figure.legend(

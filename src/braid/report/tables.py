@@ -150,23 +150,31 @@ def streams(results: Results) -> pl.DataFrame:
 
 
 def extractors(results: Results) -> pl.DataFrame:
-    """One row an extractor, then one a flow method that one of them reads: its type and weights, and how it was run.
+    """One row an extractor, then a backbone, then a flow method that is read: its type and weights, and how it was run.
 
-    All but type and weights are as recorded with the features or the flow.
+    All but type and weights are as recorded with the features, the training or the flow. The weights of a backbone are
+    those that its training began with; an extractor that is one has its name in their place.
     """
-    recorded = {"extractors": results.extractors, "flow": {}}
+    trained = {training.backbone: training.metrics for training in results.trainings}
+    recorded: dict[str, dict[str, Any]] = {"extractors": results.extractors, "backbones": trained, "flow": {}}
     for name, attrs in results.flow.items():
         recorded["flow"][name] = attrs | {"dtype": attrs["settings"].get("dtype", "float32")} | attrs["versions"]
     rows = [
-        {"section": section, "name": name, "type": settings["type"], "weights": settings.get("weights", "none")}
+        {"section": section, "name": name, "type": settings["type"], "weights": _weights(section, settings)}
         | {key: results.receipts[section].get(name, {}).get(key) for key in ("licence", "non_commercial", "citation")}
         | {key: attrs.get(key) for key in ("dtype", "device", "torch", "braid")}
-        | {"weights_identity": attrs["weights"] if "weights" in settings else None}
+        | {"weights_identity": attrs.get("weights") if {"weights", "backbone"} & settings.keys() else None}
         for section, entries in recorded.items()
         for name, attrs in entries.items()
         for settings in (results.config[section][name],)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def _weights(section: str, settings: dict[str, Any]) -> str:
+    if section == "backbones" and settings["weights"] == "random":
+        return "from scratch"
+    return f"trained here: {settings['backbone']}" if "backbone" in settings else settings.get("weights", "none")
 
 
 def histories(results: Results) -> dict[str, list[pl.DataFrame]]:

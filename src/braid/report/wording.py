@@ -54,6 +54,11 @@ def mebibytes(value: float | None) -> str:
     return f"{value:.0f} MiB" if value < 1024 else f"{value / 1024:.1f} GiB"
 
 
+def significant(value: float | None) -> str:
+    """Write a number with three significant digits, without an exponent."""
+    return NONE if value is None else f"{float(f'{value:.3g}'):g}"
+
+
 def plural(n: int, one: str, many: str = "") -> str:
     """Write a number with its noun."""
     return f"{count(n)}\u00a0{one if n == 1 else many or one + 's'}"
@@ -61,5 +66,5 @@ def plural(n: int, one: str, many: str = "") -> str:
 
 FILTERS: dict[str, Any] = {
     function.__name__: function
-    for function in (score, interval, points, p_value, spread, count, duration, mebibytes, plural)
+    for function in (score, interval, points, p_value, spread, count, duration, mebibytes, significant, plural)
 }
