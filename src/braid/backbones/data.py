@@ -6,6 +6,7 @@ numbers.
 
 from __future__ import annotations
 
+import gc
 from abc import abstractmethod
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -210,6 +211,7 @@ def _begin(_: int) -> None:
     data: Any = getattr(get_worker_info(), "dataset")  # noqa: B009 (its type is not known)
     data.shards.forget()
     cv2.setNumThreads(1)
+    gc.freeze()  # what the parent left to be collected, another loader perhaps, is not this process's to close
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -217,7 +219,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _stack(raws: Sequence[Tensor]) -> Tensor:
-    """Return what was read as one tensor; of pictures the channels are last in memory, as convolutions want them."""
-    if raws[0].dim() < 4:
+    """Return what was read as one tensor; of bytes the channels stay last in memory, as convolutions want them."""
+    if raws[0].dtype != torch.uint8:
         return torch.stack(list(raws))
     return torch.stack([raw.movedim(-3, -1) for raw in raws]).movedim(-1, -3)

@@ -136,10 +136,11 @@ class Pictures(VideoPlanner, Input):
         return torch.tensor([mirrored, *factors], dtype=torch.float32)
 
     def _encode(self, raw: Tensor, draws: Tensor | None) -> Tensor:
+        x = raw.to(torch.float32)
         if draws is not None and self.mirror:
-            raw = augment.mirror(raw, draws[:, 0] > 0, self.n_flow)
+            x = augment.mirror(x, draws[:, 0] > 0, self.n_flow)
         factors = draws[:, 1:4] if draws is not None and self.jitter else None
-        return self._channels(raw.to(torch.float32), factors).movedim(3, 2)
+        return self._channels(x, factors).movedim(3, 2)
 
     @abstractmethod
     def _channels(self, x: Tensor, factors: Tensor | None) -> Tensor:
