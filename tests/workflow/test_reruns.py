@@ -105,6 +105,20 @@ def test_parameter_of_a_scheme(project):
     assert project.planned() == set()
 
 
+def test_parameter_of_a_scheme_that_others_read(project):
+    edit(project, "schemes.both", {"type": "ensemble", "schemes": ["sound", "motion"]})
+    edit(project, "schemes.sure", {"type": "calibrated", "schemes": ["both"]})
+    over = {"Training both, fold 1, seed 0", "Training sure, fold 1, seed 0"}
+    assert project.planned() == over | {REPORT}
+    project.snakemake()
+    assert project.planned() == set()
+    edit(project, "schemes.sound.learning_rate", 0.005)
+    assert project.planned() == {SCHEMES["sound"], REPORT} | over
+    project.snakemake()
+    edit(project, "schemes.both.combine", "mean")
+    assert project.planned() == over | {REPORT}
+
+
 def test_new_scheme(project):
     edit(project, "schemes.late", {"type": "late", "features": ["sound", "flow3d"]})
     assert project.planned() == {"Training late, fold 1, seed 0", REPORT}
