@@ -55,24 +55,26 @@ class Case:
     package : the reference's, whose version is quoted
     outputs : what compares; it gets the path of a checkpoint that it may write
     tolerance : largest error that is no difference
+    pixels : largest difference of flow, too, that is none; None where the outputs are no flow
     """
 
     name: str
     package: str
     outputs: Callable[[Path], Outputs]
     tolerance: float = 1e-5
+    pixels: float | None = None
 
 
 CASES: list[Case] = []
 
 
-def case(package: str, *variants: str, tolerance: float = 1e-5) -> Callable[[Callable[..., Outputs]], Any]:
+def case(package: str, *variants: str, **limits: float) -> Callable[[Callable[..., Outputs]], Any]:
     """Register a function as a case, once for each variant, which it gets as its second argument."""
 
     def register(function: Callable[..., Outputs]) -> Callable[..., Outputs]:
         for variant in variants:
             CASES.append(
-                Case(f"{function.__name__} {variant}", package, lambda file, v=variant: function(file, v), tolerance)
+                Case(f"{function.__name__} {variant}", package, lambda file, v=variant: function(file, v), **limits)
             )
         return function
 

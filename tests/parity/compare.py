@@ -21,7 +21,8 @@ def test_agrees(case: Case, tmp_path, record_property):
     with torch.no_grad():
         ours, theirs = (outputs.double() for outputs in case.outputs(tmp_path / "checkpoint.pt"))
     scale = float(theirs.abs().max())
-    error = float((ours - theirs).abs().max()) / scale if ours.shape == theirs.shape else float("inf")
+    difference = float((ours - theirs).abs().max()) if ours.shape == theirs.shape else float("inf")
+    error = difference / scale
     row = {
         "model": case.name,
         "max_relative_error": float(f"{error:.2g}"),
@@ -29,7 +30,10 @@ def test_agrees(case: Case, tmp_path, record_property):
         "reference": case.package,
         "version": importlib.metadata.version(case.package),
     }
+    if case.pixels is not None:
+        row |= {"max_error_pixels": float(f"{difference:.2g}"), "tolerance_pixels": case.pixels}
     record_property("row", row)
     assert ours.shape == theirs.shape
     assert float((theirs[0] - theirs[1]).abs().max()) > 1000 * case.tolerance * scale, "the two items are too alike"
     assert error <= case.tolerance
+    assert case.pixels is None or difference <= case.pixels

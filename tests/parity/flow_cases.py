@@ -14,6 +14,8 @@ from cases import Outputs, case, checkpoint
 from braid import config
 from braid.flow.registry import REGISTRY as FLOW
 
+PIXELS = 1e-4
+
 
 def _flow_method(kind: str, file: Path, architecture: str, **changes: Any) -> Any:
     rules = {name: config.resolve(rule, "flow") for name, rule in config.types("flow")[kind]["properties"].items()}
@@ -30,13 +32,13 @@ def _three_frames(height: int, width: int) -> np.ndarray:
     return np.stack([scene[y : y + height, x : x + width] for y, x in ((8, 8), (11, 6), (9, 20))])
 
 
-@case("torchvision", "raft_large", "raft_small")
+@case("torchvision", "raft_large", "raft_small", pixels=PIXELS)
 def raft(file: Path, architecture: str) -> Outputs:
-    """Flow of two pairs of frames that need no padding, three updates."""
+    """Flow of two pairs of frames that need no padding, three updates; motion of up to 20 pixels comes out."""
     from torchvision.models import get_model
 
     network = get_model(architecture)
-    checkpoint(network, file)
+    checkpoint(network, file, gain=1.0)
     frames = _three_frames(128, 160)
     method = _flow_method("raft", file, architecture, updates=3)
     encoded = method.encode(frames)
@@ -45,7 +47,7 @@ def raft(file: Path, architecture: str) -> Outputs:
     return method.match(encoded[:2], encoded[1:]), theirs
 
 
-@case("ptlflow", "gmflow", "gmflow_refine")
+@case("ptlflow", "gmflow", "gmflow_refine", pixels=PIXELS)
 def gmflow(file: Path, architecture: str) -> Outputs:
     """Flow of two pairs of frames that the reference pads.
 
@@ -54,7 +56,7 @@ def gmflow(file: Path, architecture: str) -> Outputs:
     import ptlflow  # pyright: ignore[reportMissingImports]
 
     network = ptlflow.get_model(architecture)
-    checkpoint(network, file, under="state_dict", gain=0.5)
+    checkpoint(network, file, under="state_dict", gain=0.35)
     frames = _three_frames(120, 154)
     method = _flow_method("gmflow", file, architecture)
     encoded = method.encode(frames)
