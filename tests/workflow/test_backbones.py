@@ -90,6 +90,26 @@ def test_new_backbone(backbone):
     assert backbone.planned("backbones") == {"Training backbone sound, fold 1"}
 
 
+def test_order_of_a_backbone(backbone):
+    """It shows in the report, and a change of it trains nothing; scores of the backbone are a scheme as they are."""
+    clips = {"type": "x3d", "architecture": "tiny", "clip_length": 4, "short_side": 32, "order_test": 5}
+    edit(backbone, "backbones.ways", {key: BACKBONE[key] for key in BACKBONE} | clips | {"epochs": 2})
+    edit(backbone, "schemes.told", {"type": "scores", "features": ["motion"]})
+    testing = "Testing what order is worth to backbone ways, fold 1"
+    told = "Training told, fold 1, seed 0"
+    assert backbone.planned() == {TRAINING, testing, told} | USING | JUDGING
+    backbone.snakemake()
+    assert backbone.planned() == set()
+    rows = list(csv.DictReader((backbone.results / "tables" / "orders.csv").read_text(encoding="utf-8").splitlines()))
+    assert [row["order"] for row in rows] == ["ordered", "reversed", "repeated", *["shuffled"] * 5, "shuffled, mean"]
+    page = (backbone.results / "report.html").read_text(encoding="utf-8")
+    assert "What order in time is worth to ways" in page and "5\xa0permutations" in page
+    edit(backbone, "backbones.ways.order_test", 6)
+    assert backbone.planned() == {testing, REPORT}
+    edit(backbone, "backbones.ways.order_test", 0)
+    assert backbone.planned() == {REPORT}
+
+
 def test_a_killed_training_goes_on_to_the_same_weights(backbone, trained):
     folder = backbone.results / "backbones" / "ways" / "fold1"
     shutil.rmtree(folder.parent)
