@@ -10,6 +10,7 @@ import torch
 from braid.backbones import inputs
 from braid.backbones.registry import REGISTRY
 from braid.errors import BraidError, ConfigError
+from braid.extractors.logmel import LogMelNetwork
 from braid.extractors.timm_frames import check_name
 
 
@@ -29,8 +30,10 @@ def check_backbones(backbones: Mapping[str, Mapping[str, Any]]) -> None:
     wrong = []
     for name, settings in backbones.items():
         try:
-            if settings["type"] in ("timm", "logmel"):
+            if settings["type"] == "timm":
                 check_name(settings["architecture"])
+            if settings["type"] == "logmel":
+                LogMelNetwork.check(settings)
             n_channels = inputs.make(settings).n_channels
             with torch.device("meta"):  # where a network has shapes and no numbers
                 REGISTRY[settings["type"]].load()(settings, n_channels, n_classes=2)
