@@ -254,6 +254,7 @@ def _follow_references(config: dict[str, Any]) -> None:
             _exists(entry["flow"], "flow", config, f"extractors.{name}.flow")
         if "backbone" in entry:
             _exists(entry["backbone"], "backbones", config, f"extractors.{name}.backbone")
+            _check_views(entry, config["backbones"][entry["backbone"]], f"extractors.{name}")
         package = types("extractors")[entry["type"]].get("x-package")
         if package and find_spec(package) is None:
             raise ConfigError(
@@ -271,6 +272,18 @@ def _follow_references(config: dict[str, Any]) -> None:
                 f"features to choose between; leave them out."
             )
     _check_no_cycle(config["schemes"])
+
+
+def _check_views(entry: dict[str, Any], backbone: dict[str, Any], where: str) -> None:
+    """Refuse views that a backbone of this type does not have."""
+    heard, single = backbone["type"] == "logmel", backbone["type"] == "timm"
+    if heard and entry["crops"] > 1:
+        raise ConfigError(f"config key {where}.crops is {entry['crops']}, but its backbone hears sound; leave it out.")
+    if (heard and entry["placement"] == "blocks") or (single and entry["placement"] != "even"):
+        raise ConfigError(
+            f"config key {where}.placement is {entry['placement']}, which is for views of several frames, of which its "
+            f"backbone, a {backbone['type']}, has none; leave it out."
+        )
 
 
 def _check_no_cycle(schemes: dict[str, Any]) -> None:

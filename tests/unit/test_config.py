@@ -1,5 +1,6 @@
 """The config: every wrong key is a sentence, every default comes from the schemas, the reference does not drift."""
 
+import re
 from copy import deepcopy
 from pathlib import Path
 
@@ -301,3 +302,20 @@ def test_the_demo_config_and_the_presets_are_valid():
 def test_the_reference_is_up_to_date():
     page = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
     assert page == reference.reference(), "docs/config.md is out of date; run `make docs`"
+
+
+@pytest.mark.parametrize(
+    ("kind", "views", "sentence"),
+    [
+        ({"type": "logmel"}, {"crops": 3}, "extractors.mine.crops is 3, but its backbone hears sound; leave it out."),
+        ({"type": "logmel"}, {"placement": "blocks"}, "extractors.mine.placement is blocks, which is for views of se"),
+        ({"type": "timm", "architecture": "resnet18"}, {"placement": "slowfast"}, "of which its backbone, a timm, has"),
+    ],
+)
+def test_views_that_a_backbone_has_not(kind, views, sentence):
+    raw = changed("backbones.some", kind | {"weights": "random"}) | {"decode": {"sample_rate": 48000}}
+    raw["extractors"] = raw["extractors"] | {"mine": {"type": "backbone", "backbone": "some", **views}}
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        config.load(raw)
+    raw["extractors"]["mine"] = {"type": "backbone", "backbone": "some", "views": 3}
+    config.load(raw)
