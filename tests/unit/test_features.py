@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from braid.errors import FeatureError, StoreError
-from braid.store.features import FeatureShard, FeatureWriter, gather
+from braid.store.features import FeatureShard, FeatureWriter, gather, gather_tokens, merged
 
 ATTRS = {"settings": {"type": "passt", "views": 3}, "version": 1, "dtype": "float32"}
 
@@ -120,3 +120,34 @@ def test_an_embedding_of_several_statistics_is_wider_than_its_tokens(tmp_path):
             writer.append("b", np.ones(8, np.float32), tokens=np.ones((3, 8), np.float32), times=times)
     with FeatureShard(tmp_path / "a.h5") as shard:
         np.testing.assert_array_equal(shard.tokens(0)[0], tokens)
+
+
+def test_tokens_are_gathered_with_their_times(tmp_path):
+    with FeatureWriter(tmp_path / "1.h5", ATTRS) as writer:
+        for item, n in (("a", 3), ("none", 0), ("b", 1)):
+            times = np.stack([np.arange(n), np.arange(n) + 1], axis=1).astype(float)
+            tokens = np.full((n, 2), n, np.float32)
+            writer.append(
+                item, np.ones(2, np.float32) if n else None, **({"tokens": tokens, "times": times} if n else {})
+            )
+    x, present = gather_tokens([tmp_path / "1.h5"], ["b", "none", "a"], ["1"] * 3, most=32)
+    assert x.shape == (3, 3, 4)
+    assert present.tolist() == [True, False, True]
+    assert (~np.isnan(x)).all(axis=2).tolist() == [[True, False, False], [False] * 3, [True] * 3]
+    assert x[2].tolist() == [[0, 1, 3, 3], [1, 2, 3, 3], [2, 3, 3, 3]]
+    with pytest.raises(FeatureError, match="in none of the 1 feature shards given, the first is 'c'"):
+        gather_tokens([tmp_path / "1.h5"], ["a", "c"], ["1", "1"], most=32)
+
+
+@pytest.mark.parametrize(("n", "most"), [(7, 3), (64, 32), (5, 5), (5, 8), (4, 1)])
+def test_merged_tokens_cover_the_same_time_and_keep_the_mean(n, most, rng):
+    start = np.arange(n, dtype=float)
+    tokens = np.column_stack([start, start + 1, rng.normal(size=(n, 3))])
+    fewer = merged(tokens, most)
+    assert len(fewer) == min(n, most)
+    assert fewer[0, 0] == 0
+    assert fewer[-1, 1] == n
+    np.testing.assert_array_equal(fewer[1:, 0], fewer[:-1, 1])  # one after the other, without a hole
+    lengths = fewer[:, 1] - fewer[:, 0]
+    assert lengths.max() - lengths.min() <= 1
+    np.testing.assert_allclose(lengths @ fewer[:, 2:], tokens[:, 2:].sum(axis=0))

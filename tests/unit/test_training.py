@@ -18,7 +18,7 @@ from braid.schemes.model import Model
 from braid.schemes.registry import REGISTRY
 from braid.schemes.results import read_predictions
 from braid.schemes.train import train_scheme
-from braid.store.features import gather
+from braid.store.features import FeatureWriter, gather
 
 N_CLASSES = 6
 SIZES = {"train": 120, "val": 60, "test": 360, "predict": 6}
@@ -365,14 +365,44 @@ def test_a_modality_missing_for_the_whole_test_split(data: Data, tmp_path: Path)
     assert report["test"]["log_loss"] == pytest.approx(np.log(N_CLASSES), rel=1e-5)
 
 
-def test_constant_features_are_survived(data: Data, tmp_path: Path) -> None:
-    constant = write_feature(tmp_path / "constant", data.items, data.labels * 0, noise=0)
-    train_scheme(
-        data.items, "1", {"constant": constant}, settings("early", ["constant"], epochs=3), 0, tmp_path / "out"
-    )
+@pytest.mark.parametrize("type_", [name for name in REGISTRY if name not in ("scores", *OVER_SCHEMES)])
+def test_constant_features_are_survived(type_: str, data: Data, tmp_path: Path) -> None:
+    names = ["constant"] if type_ == "single" else ["constant", "other"]
+    inputs = {name: write_feature(tmp_path / name, data.items, data.labels * 0, noise=0) for name in names}
+    train_scheme(data.items, "1", inputs, settings(type_, names, epochs=3), 0, tmp_path / "out")
     p = read_predictions(tmp_path / "out" / "predictions.h5").probabilities
     assert np.isfinite(p).all()
-    np.testing.assert_array_equal(p, np.tile(p[0], (len(p), 1)))
+    if type_ not in ("tokens", "bottleneck"):  # whose tokens still have their times
+        np.testing.assert_allclose(p, np.tile(p[0], (len(p), 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("combine", ["mean", "temperature", "vector", "sharpen"])
+def test_probabilities_of_exactly_0_are_survived(combine: str, data: Data, tmp_path: Path) -> None:
+    """The scores are 1/3 for three classes and 0 for the others, and for some items that is wrong."""
+    told = np.where(np.arange(N_CLASSES) % 2 == data.labels[:, None] % 2, 1 / 3, 0)
+    told[::7] = 1 / 3 - told[::7]
+    named = write_feature(tmp_path / "named", data.items, data.labels, scores=told, classes=data.classes)
+    train_scheme(data.items, "1", {"named": named}, settings("scores", ["named"]), 0, tmp_path / "scores")
+    inputs = {"named": [tmp_path / "scores" / "predictions.h5"]}
+    train_scheme(data.items, "1", inputs, settings("calibrated", ["named"], combine=combine), 0, tmp_path / "out")
+    before, after = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("scores", "out"))
+    assert np.isfinite(read_predictions(tmp_path / "out" / "predictions.h5").probabilities).all()
+    if combine != "mean":
+        assert after["test"]["log_loss"] < before["test"]["log_loss"] - 1
+
+
+@pytest.mark.parametrize("type_", ["tokens", "bottleneck"])
+def test_an_extractor_without_tokens(type_: str, data: Data, tmp_path: Path) -> None:
+    bare = []
+    for shard in range(2):
+        bare.append(tmp_path / "bare" / f"{shard}.h5")
+        with FeatureWriter(bare[-1], {}) as writer:
+            for item in data.items["item"].to_list()[shard::2]:
+                writer.append(item, np.ones(4, np.float32))
+    with pytest.raises(TrainingError, match=r"No training item of fold 1 has the tokens of the feature 'bare'"):
+        train_scheme(
+            data.items, "1", data.features | {"bare": bare}, settings(type_, ["sound", "bare"]), 0, tmp_path / "out"
+        )
 
 
 def test_unlabelled_test_items_have_no_metrics(data: Data, tmp_path: Path) -> None:
