@@ -7,7 +7,7 @@ import polars as pl
 from braid.errors import TrainingError
 
 
-def labelled(items: pl.DataFrame, fold: str, classes: list[str]) -> pl.DataFrame:
+def labelled(items: pl.DataFrame, fold: str, classes: list[str], *, learns: bool = True) -> pl.DataFrame:
     """Return the items that `fold` uses, with the columns `split` and `code`.
 
     Parameters
@@ -16,6 +16,8 @@ def labelled(items: pl.DataFrame, fold: str, classes: list[str]) -> pl.DataFrame
         Columns ``item``, ``label`` and the splits of the index.
     classes : list of str
         Position is class number.
+    learns : bool
+        Each class needs a training item. What learns no class by itself goes without.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def labelled(items: pl.DataFrame, fold: str, classes: list[str]) -> pl.DataFrame
             f"All items have the label {classes[0]!r}; training needs at least two classes to tell apart."
         )
     missing = sorted(set(classes) - set(items.filter(pl.col("split") == "train")["label"]))
-    if missing:
+    if missing and learns:
         raise TrainingError(
             f"Fold {fold} has no training items of {', '.join(map(repr, missing))}; put some into `train`, or take the "
             f"label from all items."

@@ -18,6 +18,7 @@ from braid import manifest, metrics
 from braid.config import inputs_of
 from braid.errors import TrainingError
 from braid.files import whole, write_text
+from braid.fold import labelled
 from braid.schemes.fit import Epoch
 from braid.schemes.inputs import Reader
 from braid.schemes.model import Description, Model
@@ -68,16 +69,13 @@ def train_scheme(
     """
     started = time.perf_counter()
     classes = manifest.classes(items)
-    columns = ["item", "clip", "shard", "start_seconds", "label", "group"]
-    items = items.select(*columns, split=f"split_{fold}").drop_nulls("split")
     kind = REGISTRY[settings["type"]].load().reads
-    _check_fold(items, fold, classes, learns=kind in LEARNT_FROM)
+    items = labelled(items, fold, classes, learns=kind in LEARNT_FROM)
     names = inputs_of(settings)
     reader = Reader(items, classes, settings)
     x, masks = zip(*(getattr(reader, kind)(inputs[name], name) for name in names), strict=True)
     present = np.stack(masks, axis=1)
-    codes = {name: code for code, name in enumerate(classes)}
-    labels = np.array([codes.get(label, -1) for label in items["label"]], dtype=np.int64)
+    labels = items["code"].to_numpy(writable=True)
     splits = items["split"].to_numpy()
     train = splits == "train"
     if kind in LEARNT_FROM:
@@ -116,34 +114,6 @@ def _check_modalities(names: list[str], present: np.ndarray, what: str, fold: st
                 f"No training item of fold {fold} has the {what} {name!r}, so that nothing can be learned from it; "
                 f"take it out of the scheme's `features` or put items that have it into `train`."
             )
-
-
-def _check_fold(items: pl.DataFrame, fold: str, classes: list[str], *, learns: bool) -> None:
-    """Refuse a fold that cannot be trained on; a scheme that learns no class by itself needs no item of each."""
-    column = f"split_{fold}" if fold != "1" else "split (or split_1)"
-    for split, purpose in (("train", "to learn from"), ("val", "to know when to stop")):
-        rows = items.filter(pl.col("split") == split)
-        if rows.is_empty():
-            raise TrainingError(
-                f"Fold {fold} has no {split} items, which training needs {purpose}; write `{split}` into the column "
-                f"{column} of the manifest for some items of each class."
-            )
-        unlabelled = rows.filter(pl.col("label").is_null())["item"]
-        if len(unlabelled):
-            raise TrainingError(
-                f"{len(unlabelled)} {split} items of fold {fold} have no label, the first is {unlabelled[0]!r}; "
-                f"label them in the manifest or move them to the split `predict`."
-            )
-    if len(classes) < 2:
-        raise TrainingError(
-            f"All items have the label {classes[0]!r}; a scheme needs at least two classes to tell apart."
-        )
-    missing = sorted(set(classes) - set(items.filter(pl.col("split") == "train")["label"]))
-    if missing and learns:
-        raise TrainingError(
-            f"Fold {fold} has no training items of {', '.join(map(repr, missing))}; put some into `train`, or take the "
-            f"label from all items."
-        )
 
 
 @contextmanager
