@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test twelve check parity format lock docs clean
+.PHONY: help setup demo test learn twelve check parity format lock docs clean
 
 # Tools are called as modules: the first line of a console script cannot hold a path with a space.
 RUN := .venv/bin/python -m
@@ -43,6 +43,9 @@ demo: $(READY) ## run the demo on all cores; its report is results/demo/report.h
 test: $(READY) ## run every test
 	@sh .ci/chromium
 	$(RUN) pytest
+
+learn: $(READY) ## train backbones from scratch on clips whose answer is known, and print what they learnt
+	$(RUN) pytest -s tests/workflow/learn.py
 
 twelve: $(READY) ## run twelve extractors twice on the clips of a folder, BRAID_CLIPS=..., else on some of the demo
 	$(RUN) pytest tests/workflow/twelve.py

@@ -84,11 +84,13 @@ def curves(histories: dict[str, list[pl.DataFrame]]) -> str:
     histories : scheme → one table a run with the columns epoch, train_loss, val_loss, kept
     """
     n_columns = 3
-    n_rows = -(-len(histories) // n_columns)
+    n_rows = max(-(-len(histories) // n_columns), 1)
     figure = Figure(figsize=(9, 1.75 * n_rows + 0.4))
     grid = figure.subplots(n_rows, n_columns, squeeze=False)
     for axes in list(grid.flat)[len(histories) :]:
         axes.set_axis_off()
+    if not histories:
+        grid.flat[0].text(0, 0.5, "None of the schemes is trained.")
     for axes, (scheme, runs) in zip(grid.flat, histories.items(), strict=False):
         learning_curves(axes, runs, scheme, "loss")
     return finish(figure, grid.flat[0])
