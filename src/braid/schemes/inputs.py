@@ -6,7 +6,7 @@ Letters: N items, D_m numbers of modality m, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,89 @@ import numpy as np
 import polars as pl
 from scipy.special import log_softmax
 
-from braid.errors import FeatureError, StoreError
+from braid import manifest
+from braid.config import inputs_of
+from braid.errors import FeatureError, StoreError, TrainingError
+from braid.fold import labelled
+from braid.schemes.registry import REGISTRY
 from braid.schemes.results import read_predictions
 from braid.store.features import FeatureShard, gather, gather_tokens
 
 SMALLEST_P = 1e-7
 """Probabilities are read as at least this, about the rounding of a float32 near 1, so that a 0 has a logarithm."""
 
+LEARNT_FROM = {"embedding": "feature", "tokens": "tokens of the feature"}
+"""What schemes read that learn the classes themselves, in words; the others read probabilities of classes."""
+
 Read = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a scheme reads of the N items of a fold, each modality in memory once.
+
+    Attributes
+    ----------
+    fold : str
+    kind : str
+        A value of `braid.schemes.base.Scheme.reads`.
+    names : list of str [M]
+        The modalities: extractors, or schemes.
+    classes : list of str [C]
+    x : list of float32 [N, …], one a modality
+    present : bool [N, M]
+        Which modalities an item has.
+    labels : int64 [N]
+        Classes, -1 where an item has no label.
+    items, splits, groups : str [N]
+    """
+
+    fold: str
+    kind: str
+    names: list[str]
+    classes: list[str]
+    x: list[np.ndarray]
+    present: np.ndarray
+    labels: np.ndarray
+    items: np.ndarray
+    splits: np.ndarray
+    groups: np.ndarray
+
+    def of(self, modalities: Sequence[int]) -> Inputs:
+        """Return the same items with only these modalities."""
+        which = list(modalities)
+        return replace(
+            self, names=[self.names[m] for m in which], x=[self.x[m] for m in which], present=self.present[:, which]
+        )
+
+
+def read_inputs(
+    items: pl.DataFrame, fold: str, inputs: Mapping[str, Sequence[Path]], settings: Mapping[str, Any]
+) -> Inputs:
+    """Read what a scheme is trained on; the arguments and errors are those of `braid.schemes.train.train_scheme`."""
+    classes = manifest.classes(items)
+    kind = REGISTRY[settings["type"]].load().reads
+    items = labelled(items, fold, classes, learns=kind in LEARNT_FROM)
+    names = inputs_of(settings)
+    reader = Reader(items, classes, settings)
+    x, masks = zip(*(getattr(reader, kind)(inputs[name], name) for name in names), strict=True)
+    present = np.stack(masks, axis=1)
+    splits = items["split"].to_numpy()
+    if kind in LEARNT_FROM:
+        _check_modalities(names, present[splits == "train"], LEARNT_FROM[kind], fold)
+    labels = items["code"].to_numpy(writable=True)
+    columns = (items["item"].to_numpy(), splits, items["group"].to_numpy())
+    return Inputs(fold, kind, names, classes, list(x), present, labels, *columns)
+
+
+def _check_modalities(names: list[str], present: np.ndarray, what: str, fold: str) -> None:
+    """Refuse a modality that no training item has; `present` is bool [n, M] of these."""
+    for name, here in zip(names, present.T, strict=True):
+        if not here.any():
+            raise TrainingError(
+                f"No training item of fold {fold} has the {what} {name!r}, so that nothing can be learned from it; "
+                f"take it out of the scheme's `features` or put items that have it into `train`."
+            )
 
 
 @dataclass(frozen=True)

@@ -14,20 +14,15 @@ import numpy as np
 import polars as pl
 import torch
 
-from braid import manifest, metrics
-from braid.config import inputs_of
-from braid.errors import TrainingError
+from braid import metrics
 from braid.files import whole, write_text
-from braid.fold import labelled
+from braid.schemes.batch import Batch
 from braid.schemes.fit import Epoch
-from braid.schemes.inputs import Reader
+from braid.schemes.inputs import Inputs, read_inputs
 from braid.schemes.model import Description, Model
-from braid.schemes.registry import REGISTRY
 from braid.schemes.results import Predictions, write_predictions
 
 EVALUATED = ("train", "val", "test")
-LEARNT_FROM = {"embedding": "feature", "tokens": "tokens of the feature"}
-"""What schemes read that learn the classes themselves, in words; the others read probabilities of classes."""
 
 
 def train_scheme(
@@ -68,56 +63,59 @@ def train_scheme(
         Predictions of another scheme are of other items.
     """
     started = time.perf_counter()
-    classes = manifest.classes(items)
-    kind = REGISTRY[settings["type"]].load().reads
-    items = labelled(items, fold, classes, learns=kind in LEARNT_FROM)
-    names = inputs_of(settings)
-    reader = Reader(items, classes, settings)
-    x, masks = zip(*(getattr(reader, kind)(inputs[name], name) for name in names), strict=True)
-    present = np.stack(masks, axis=1)
-    labels = items["code"].to_numpy(writable=True)
-    splits = items["split"].to_numpy()
-    train = splits == "train"
-    if kind in LEARNT_FROM:
-        _check_modalities(names, present[train], LEARNT_FROM[kind], fold)
-    dims = [values.shape[-1] - 2 * (kind == "tokens") for values in x]
-    with _reproducible(seed):
-        model = Model(Description(classes, names, dims, settings, fold, seed))
-        model.fit_scaling([values[train & here] for values, here in zip(x, masks, strict=True)])
-        model.prior = torch.from_numpy(np.bincount(labels[train], minlength=len(classes)) / train.sum()).float()
-        groups = np.unique(items["group"].to_numpy(), return_inverse=True)[1]
-        batch = model.standardise(list(x), present, labels, groups)
-        history = model.scheme.learn(batch.rows(torch.from_numpy(train)), batch.rows(torch.from_numpy(splits == "val")))
+    data = read_inputs(items, fold, inputs, settings)
+    with reproducible(seed):
+        model, batch, history = train(data, settings, seed)
         probabilities = model.predict(batch)
     model.save(out / "model.safetensors")
     with whole(out / "history.csv") as beside:
         pl.DataFrame(history, schema=[field.name for field in fields(Epoch)]).write_csv(beside)
     write_predictions(
         out / "predictions.h5",
-        Predictions(items["item"].to_list(), splits.tolist(), labels, present, probabilities, classes, names),
+        Predictions(
+            data.items.tolist(),
+            data.splits.tolist(),
+            data.labels,
+            data.present,
+            probabilities,
+            data.classes,
+            data.names,
+        ),
     )
-    report = _evaluate(labels, probabilities, splits, items["group"].to_numpy(), classes) | {
+    lacking = {split: ~data.present[data.splits == split] for split in np.unique(data.splits).tolist()}
+    report = _evaluate(data.labels, probabilities, data.splits, data.groups, data.classes) | {
         "n_parameters": sum(parameter.numel() for parameter in model.scheme.parameters()),
         "best_epoch": {epoch.part: epoch.epoch for epoch in history if epoch.kept},
-        "lacking": {split: _count(~present[splits == split], names) for split in np.unique(splits).tolist()},
-        "answered_by_prior": int((~present.any(axis=1)).sum()),
+        "lacking": {split: _count(absent, data.names) for split, absent in lacking.items()},
+        "answered_by_prior": int((~data.present.any(axis=1)).sum()),
         "seconds": time.perf_counter() - started,
     }
     write_text(out / "metrics.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _check_modalities(names: list[str], present: np.ndarray, what: str, fold: str) -> None:
-    """Refuse a modality that no training item has; `present` is bool [n, M] of these."""
-    for name, here in zip(names, present.T, strict=True):
-        if not here.any():
-            raise TrainingError(
-                f"No training item of fold {fold} has the {what} {name!r}, so that nothing can be learned from it; "
-                f"take it out of the scheme's `features` or put items that have it into `train`."
-            )
+def train(data: Inputs, settings: dict[str, Any], seed: int) -> tuple[Model, Batch, list[Epoch]]:
+    """Return the trained model, all items as it reads them, and what happened; to be run in `reproducible(seed)`."""
+    training = data.splits == "train"
+    dims = [values.shape[-1] - 2 * (data.kind == "tokens") for values in data.x]
+    model = Model(Description(data.classes, data.names, dims, settings, data.fold, seed))
+    model.fit_scaling([values[training & here] for values, here in zip(data.x, data.present.T, strict=True)])
+    counts = np.bincount(data.labels[training], minlength=len(data.classes))
+    model.prior = torch.from_numpy(counts / training.sum()).float()
+    batch = as_batch(model, data)
+    history = model.scheme.learn(
+        batch.rows(torch.from_numpy(training)), batch.rows(torch.from_numpy(data.splits == "val"))
+    )
+    return model, batch, history
+
+
+def as_batch(model: Model, data: Inputs) -> Batch:
+    """Return all items as a model reads them."""
+    groups = np.unique(data.groups, return_inverse=True)[1]
+    return model.standardise(data.x, data.present, data.labels, groups)
 
 
 @contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
+def reproducible(seed: int) -> Iterator[None]:
     """Run on one thread with random numbers of `seed`; both are as before afterwards.
 
     The sums of several threads differ in their last bits with the number of threads, and minibatches of these sizes are
