@@ -298,7 +298,7 @@ def test_passes_grow_by_themselves_while_that_is_faster(
     monkeypatch.setattr("braid.flow.passes.time.perf_counter", lambda: float(next(clock)))
     run({"a": Clip(moving(1, 0, 60))}, tmp_path, batch_size=AUTO)
     full = [n for n in memory.passes[1:] if n & (n - 1) == 0]  # the first pass has no frame before it, the last is cut
-    assert full[:3] == [1, 1, 2] and max(full) == 8
+    assert full[:3] == [4, 4, 4] and max(full) == 8
     assert (sum(memory.encoded), sum(memory.passes)) == (60, 59), "each frame once, though it is in two pairs"
 
 

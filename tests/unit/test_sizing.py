@@ -21,16 +21,21 @@ def settle(size, seconds):
 
 
 def test_it_grows_while_larger_batches_are_faster_a_view():
-    assert settle(BatchSize(AUTO, lambda n: True), lambda n: max(n, 16)) == 16
-    assert settle(BatchSize(AUTO, lambda n: True), lambda n: 1 + n / 10) == 256  # 4 % faster than 128
-    assert settle(BatchSize(AUTO, lambda n: True), lambda n: 1.0) == sizing.MOST
+    assert settle(BatchSize(AUTO, lambda n, times: True), lambda n: max(n, 16)) == 16
+    assert settle(BatchSize(AUTO, lambda n, times: True), lambda n: 1 + n / 10) == 256  # 4 % faster than 128
+    assert settle(BatchSize(AUTO, lambda n, times: True), lambda n: 1.0) == sizing.MOST
 
 
-@pytest.mark.parametrize(("twice", "kept"), [(1.85, 4), (1.98, 2), (2.0, 1), (2.5, 1)])
+@pytest.mark.parametrize(("twice", "kept"), [(1.85, 16), (1.98, 8), (2.0, 4), (2.5, 4)])
 def test_a_gain_of_less_than_five_percent_ends_it_and_the_better_size_stays(twice, kept):
-    """A batch of 2 takes `twice` as long as one of 1, and so on: 8 % gain goes on until it does not."""
-    times = {1: 1.0, 2: twice, 4: 2.0 * twice - (0.01 if twice < 1.9 else 0)}
-    assert settle(BatchSize(AUTO, lambda n: True), times.__getitem__) == kept
+    """A batch of 8 takes `twice` as long as one of 4, and so on: 8 % gain goes on until it does not."""
+    times = {1: 1.0, 4: 4.0, 8: 4 * twice, 16: 8.0 * twice - (0.04 if twice < 1.9 else 0)}
+    assert settle(BatchSize(AUTO, lambda n, times: True), times.__getitem__) == kept
+
+
+def test_without_room_for_a_few_views_it_grows_from_one():
+    size = BatchSize(AUTO, lambda n, times: n <= 2)
+    assert settle(size, lambda n: 1.0) == 2
 
 
 def test_a_slow_first_batch_and_hiccups_do_not_matter():
@@ -41,21 +46,20 @@ def test_a_slow_first_batch_and_hiccups_do_not_matter():
         def seconds(n, slow=slow):
             return max(n, 8) * noise.uniform(0.99, 1.01) * (10 if next(slow) else 1)
 
-        assert settle(BatchSize(AUTO, lambda n: True), seconds) in (8, 16)
+        assert settle(BatchSize(AUTO, lambda n, times: True), seconds) in (8, 16)
 
 
 def test_partial_batches_and_those_of_a_former_size_tell_nothing():
-    size = BatchSize(AUTO, lambda n: True)
-    for _ in range(sizing.TIMED):
-        size.took(1, 1.0)
-    assert size.now == 2
+    size = BatchSize(AUTO, lambda n, times: True)
+    size.took(1, 1.0)
+    assert size.now == sizing.SMALL
     for _ in range(100):
         size.took(1, 99.0)
-    assert (size.now, size.settled) == (2, False)
+    assert (size.now, size.settled) == (sizing.SMALL, False)
 
 
 def test_what_does_not_fit_is_halved_for_good():
-    size = BatchSize(AUTO, lambda n: True)
+    size = BatchSize(AUTO, lambda n, times: True)
     while size.now < 32:
         size.took(size.now, 1.0)
     size.did_not_fit(32)
@@ -66,7 +70,7 @@ def test_what_does_not_fit_is_halved_for_good():
 
 
 def test_a_size_that_is_asked_for_stays():
-    size = BatchSize(8, lambda n: True)
+    size = BatchSize(8, lambda n, times: True)
     for _ in range(10):
         size.took(8, 1.0)
     assert (size.now, size.settled) == (8, True)

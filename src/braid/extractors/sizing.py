@@ -13,7 +13,9 @@ from braid.device import resident_bytes
 
 AUTO = 0
 """The batch size that stands for one that is found."""
-MOST = 1024
+SMALL, MOST = 4, 1024
+"""The size that follows the first view where there is room, and the largest. With fewer views small networks are slow,
+and each size costs a pass in which libraries prepare themselves for it."""
 TIMED = 3
 """Batches of a size that are timed; their median counts, which neither the first one nor a hiccup moves."""
 GAIN = 1.05
@@ -30,15 +32,16 @@ SHOWN = 4
 class BatchSize:
     """How many views of one shape share a batch.
 
-    It begins with one view and doubles while that makes the network faster and there is room.
+    It begins with one view, which tells the memory that one needs, goes on with `SMALL`, and doubles while that makes
+    the network faster and there is room.
 
     Parameters
     ----------
     wanted : the size to keep, or `AUTO`
-    has_room : says whether twice as many as now would fit in memory
+    has_room : says whether so many would fit in memory, being so many times what has been tried
     """
 
-    def __init__(self, wanted: int, has_room: Callable[[int], bool]) -> None:
+    def __init__(self, wanted: int, has_room: Callable[[int, int], bool]) -> None:
         self.now = wanted or 1
         self.settled = wanted != AUTO
         self._has_room = has_room
@@ -49,6 +52,9 @@ class BatchSize:
         """Note how long a batch of `n` views took; only full batches tell something."""
         if self.settled or n != self.now:
             return
+        if n == 1 and not self._seconds and self._has_room(SMALL, SMALL):
+            self.now = SMALL
+            return
         self._seconds.append(seconds / n)
         if len(self._seconds) < TIMED:
             return
@@ -56,7 +62,7 @@ class BatchSize:
         if now * GAIN > self._slowest:
             self.settled = True
             self.now = n if now < self._slowest else n // 2
-        elif 2 * n > MOST or not self._has_room(2 * n):
+        elif 2 * n > MOST or not self._has_room(2 * n, 2):
             self.settled = True
         else:
             self._slowest, self._seconds = now, []
@@ -99,7 +105,7 @@ class BatchSizes:
         if view.shape not in self._sizes:
             view_bytes = view.nbytes
             self._heaviest_bytes = max(self._heaviest_bytes, view_bytes)
-            self._sizes[view.shape] = BatchSize(self.wanted, lambda n: self._has_room(n * view_bytes))
+            self._sizes[view.shape] = BatchSize(self.wanted, lambda n, times: self._has_room(n * view_bytes, times))
         return self._sizes[view.shape]
 
     def ahead(self) -> int:
@@ -109,7 +115,8 @@ class BatchSizes:
         wanted = max(2 * max(size.now for size in self._sizes.values()), self.loaders)
         return max(min(wanted, self.most_bytes // self._heaviest_bytes), 1)
 
-    def _has_room(self, batch_bytes: int) -> bool:
-        """Return whether a batch of so many bytes fits, twice what has been tried: the growth so far comes again."""
-        expected_bytes = 2 * resident_bytes() - self._before_bytes
+    def _has_room(self, batch_bytes: int, times: int) -> bool:
+        """Return whether a batch of so many bytes fits that is `times` what has been tried, as the growth so far."""
+        grown = resident_bytes() - self._before_bytes
+        expected_bytes = self._before_bytes + times * grown
         return batch_bytes <= self.most_bytes and expected_bytes <= FULL * self.memory_bytes
