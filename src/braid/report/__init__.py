@@ -13,6 +13,7 @@ FLOW_PICTURES_VERSION = 1
 OUTPUTS = {
     "report.html": "report",
     "submission.csv": "submission",
+    "provenance.json": "provenance",
     "tables/schemes.csv": "schemes",
     "tables/runs.csv": "schemes",
     "tables/pairs.csv": "pairs",

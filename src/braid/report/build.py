@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def build_report(results: Path, config: dict[str, Any], template: Path) -> None:
     item, label = config["report"]["submission_columns"]
     with whole(results / "submission.csv") as path:
         data["predictions"].select(pl.col("item").alias(item), pl.col("label").alias(label)).write_csv(path)
+    record = _record(found, provenance.commit(template.parent))
+    write_text(results / "provenance.json", json.dumps(record, indent=1, ensure_ascii=False))
     write_text(results / "report.html", _page(found, data, drawings, template))
 
 
@@ -75,6 +78,21 @@ def draw(found: Results, data: dict[str, pl.DataFrame]) -> dict[str, str]:
         "reliability": figures.reliability(data["reliability"], data["schemes"]["scheme"].to_list()),
         "curves": figures.curves(tables.histories(found)),
     } | backbones.draw(found)
+
+
+def _record(found: Results, commit: str) -> dict[str, Any]:
+    """Return what the numbers were made from, for `braid.results`."""
+    return {
+        "config": found.config,
+        "versions": provenance.versions(),
+        "commit": commit,
+        "classes": found.index.classes,
+        "judged": tables.judged_split(found),
+        "n_clips": found.items["clip"].n_unique(),
+        "n_lost_clips": found.n_lost_clips,
+        "n_items": found.items.height,
+        "folds": {row.pop("fold"): row for row in tables.splits(found)},
+    }
 
 
 def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str], template: Path) -> str:
