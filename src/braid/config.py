@@ -25,6 +25,9 @@ from braid.errors import ConfigError
 SECTIONS = ("decode", "report")
 TYPED_SECTIONS = ("flow", "backbones", "extractors", "schemes")
 
+MOST_WEIGHED = 6
+"""Modalities of a scheme that is asked what each is worth: with these it is trained 62 more times."""
+
 INPUTS_WITH_FLOW = ("flow", "flow_grey", "zeros_grey")
 """What a backbone can read that is, or goes with, a stored flow."""
 
@@ -270,6 +273,11 @@ def _follow_references(config: dict[str, Any]) -> None:
             raise ConfigError(
                 f"config key schemes.{name} has modality_dropout or gradient_modulation, which need at least two "
                 f"features to choose between; leave them out."
+            )
+        if entry.get("worth") and not 2 <= len(entry[key]) <= MOST_WEIGHED:
+            raise ConfigError(
+                f"config key schemes.{name}.worth asks what each of its {len(entry[key])} features is worth, for which "
+                f"it is trained on every subset of them: there must be 2 to {MOST_WEIGHED}; leave it out."
             )
     _check_no_cycle(config["schemes"])
 

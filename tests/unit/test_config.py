@@ -213,6 +213,9 @@ OVER = {"a": ["b", "sound"], "b": ["c", "sound"], "c": ["a", "sound"]}
         ),
         ({"a": {"type": "early", "features": ["sound"], "modality_dropout": 0.2}}, "need at least two features"),
         ({"a": {"type": "single", "features": ["sound"], "modality_dropout": 0.2}}, "has no key 'modality_dropout'"),
+        ({"a": {"type": "early", "features": ["sound"], "worth": True}}, "of its 1 features is worth"),
+        ({"a": {"type": "single", "features": ["sound"], "worth": True}}, "has no key 'worth'"),
+        ({"a": {"type": "calibrated", "schemes": ["sound"], "worth": True}}, "has no key 'worth'"),
         ({"a": {"type": "late", "features": ["sound"], "gradient_modulation": 1}}, "no key 'gradient_modulation'"),
         ({"a": {"type": "tokens", "features": ["sound"], "width": 100}}, "a.width: 100 is not a multiple of 8."),
     ],
@@ -319,3 +322,16 @@ def test_views_that_a_backbone_has_not(kind, views, sentence):
         config.load(raw)
     raw["extractors"]["mine"] = {"type": "backbone", "backbone": "some", "views": 3}
     config.load(raw)
+
+
+@pytest.mark.parametrize(("n", "allowed"), [(2, True), (6, True), (7, False)])
+def test_a_scheme_is_trained_on_every_subset_of_at_most_six(n, allowed):
+    raw = deepcopy(MINIMAL)
+    names = [f"frame{i}" for i in range(n)]
+    raw["extractors"] |= {name: {"type": "torchvision_video"} for name in names}
+    raw["schemes"]["all"] = {"type": "early", "features": names, "worth": True}
+    if allowed:
+        assert config.load(raw)["schemes"]["all"]["worth"]
+    else:
+        with pytest.raises(ConfigError, match=r"all\.worth asks what each of its 7 features is worth, .* 2 to 6"):
+            config.load(raw)

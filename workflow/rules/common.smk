@@ -18,6 +18,7 @@ from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.flow.registry import REGISTRY as FLOW_METHODS
 from braid.report.examples import choose, flow_methods
 from braid.schemes.registry import REGISTRY as SCHEMES
+from braid.schemes.registry import WORTH_VERSION
 
 # Spinning OpenMP threads cost 10 to 20 times the work itself when jobs share cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

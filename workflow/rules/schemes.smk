@@ -18,10 +18,35 @@ rule train_scheme:
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
-        settings=setting("schemes", "scheme"),
+        settings=setting("schemes", "scheme", without=["worth"]),
         version=version("schemes", SCHEMES, "scheme"),
         metrics_version=metrics.VERSION,
     message:
         "Training {wildcards.scheme}, fold {wildcards.fold}, seed {wildcards.seed}"
     script:
         "../scripts/train_scheme.py"
+
+
+rule weigh_modalities:
+    """Say what each modality is worth to a trained scheme: train it without, show it none, another's, a noisy one."""
+    input:
+        read=scheme_inputs,
+        model=rules.train_scheme.output.model,
+    output:
+        f"{SCHEME}/worth.json",
+    log:
+        f"{RESULTS}/logs/weigh_modalities/{{scheme}}/fold{{fold}}/seed{{seed}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/weigh_modalities/{{scheme}}/fold{{fold}}/seed{{seed}}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=240,
+    params:
+        index=INDEX.folder,
+        rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
+        features=lambda wildcards: CONFIG["schemes"][wildcards.scheme]["features"],
+        version=WORTH_VERSION,
+    message:
+        "Weighing the modalities of {wildcards.scheme}, fold {wildcards.fold}, seed {wildcards.seed}"
+    script:
+        "../scripts/weigh_modalities.py"

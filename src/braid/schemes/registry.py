@@ -21,3 +21,6 @@ REGISTRY: dict[str, Entry] = {
     "ensemble": Entry("braid.schemes.untrained:Ensemble", 1),
     "calibrated": Entry("braid.schemes.untrained:Ensemble", 1),
 }
+
+WORTH_VERSION = 1
+"""Raised when `braid.schemes.weigh` gives other numbers for the same scheme."""

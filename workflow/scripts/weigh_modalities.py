@@ -1,0 +1,18 @@
+"""Say what each modality is worth to a trained scheme."""
+
+from pathlib import Path
+
+from braid import index
+from braid.logs import job_log
+from braid.schemes.weigh import weigh_modalities
+
+if __name__ == "__main__":
+    with job_log(snakemake.log[0]):
+        names, paths = snakemake.params.features, [Path(path) for path in snakemake.input.read]
+        n = len(paths) // len(names)  # of each name, one after the other
+        weigh_modalities(
+            index.load(Path(snakemake.params.index)).items(),
+            inputs={name: paths[i * n : (i + 1) * n] for i, name in enumerate(names)},
+            path=Path(snakemake.input.model),
+            out=Path(snakemake.output[0]),
+        )
