@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from braid import __version__
 from braid.datasets import command as datasets
 from braid.errors import BraidError
+from braid.results import command as results
 from braid.weights import command as weights
 
-COMMANDS = (datasets, weights)
+COMMANDS = (datasets, weights, results)
 """Modules with `add_parser(subparsers)`, which sets `run`: a function of the parsed arguments."""
 
 
