@@ -7,6 +7,7 @@ import csv
 import subprocess
 import sys
 
+import notebooks
 import pytest
 from scipy.stats import binom
 
@@ -93,3 +94,10 @@ def test_items_without_a_label_are_predicted(accuracy):
     submitted = table("submission.csv")
     assert len(submitted) == 8
     assert {row["label"] for row in submitted} <= classes
+
+
+def test_the_notebook_runs_on_it(accuracy):
+    classes, schemes, tokens = notebooks.run(ROOT / "docs" / "results.ipynb", ROOT / "docs").splitlines()
+    assert classes.startswith("8 classes: one-down-high ")
+    assert set(schemes.removeprefix("schemes: ").split()) == set(accuracy)
+    assert tokens.startswith("clip_")
