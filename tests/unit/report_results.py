@@ -12,6 +12,7 @@ import polars as pl
 
 from braid import index, manifest, metrics
 from braid.files import write_text
+from braid.report.clips import draw_clips
 from braid.schemes.results import Predictions, write_predictions
 from braid.store.features import FeatureWriter
 
@@ -99,7 +100,14 @@ class Experiment:
             results / "benchmarks" / "list_problems.tsv", BENCHMARK + "0.2\t0:00:00\tNA\tNA\tNA\tNA\tNA\tNA\t0\tNA\n"
         )
         write_text(results / "benchmarks" / "build_report.tsv", BENCHMARK + "9\t0:00:09\t1\t1\t1\t1\t0\t0\t0\t9\n")
+        folds = [str(fold + 1) for fold in range(self.n_folds)]
+        decoded = {shard: results / "decoded" / f"{shard}.zarr.zip" for shard in shards}
+        draw_clips(results, list(self.accuracies), folds, self.seeds, decoded, results / "clips" / "clips.json")
         return results
+
+    def items(self, folder: Path) -> pl.DataFrame:
+        """Return the items of what was written below `folder`."""
+        return index.load(folder / "results" / "toy" / "index").items()
 
     def _manifest(self, folder: Path) -> pl.DataFrame:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file
 
 from .conftest import ROOT, Project
-from .test_reruns import PROBLEMS, REPORT, decoding, edit, edit_rows, raise_version
+from .test_reruns import JUDGED, PROBLEMS, REPORT, decoding, edit, edit_rows, raise_version
 
 BACKBONE = {
     "type": "timm",
@@ -27,7 +27,7 @@ BACKBONE = {
 }
 TRAINING = "Training backbone ways, fold 1"
 USING = {f"Extracting motion from shard {shard}, fold 1" for shard in "ab"}
-JUDGING = {"Training motion, fold 1, seed 0", REPORT}
+JUDGING = {"Training motion, fold 1, seed 0", *JUDGED}
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ import pytest
 from .conftest import ROOT, Project, make_clip
 
 REPORT = "Writing the report"
+JUDGED = {"Drawing clips for the report", REPORT}
 SCHEMES = {
     "sound": "Training sound, fold 1, seed 0",
     "motion": "Training motion, fold 1, seed 0",
     "early": "Training early, fold 1, seed 0",
 }
-TRAINING = {*SCHEMES.values(), REPORT}
+TRAINING = {*SCHEMES.values(), *JUDGED}
 COUNTING = "Counting clips that could not be read"
 PROBLEMS = {"Listing clips that could not be read", COUNTING}
 
@@ -100,7 +101,7 @@ def test_dry_run_after_an_edit_that_is_taken_back(project):
 
 def test_parameter_of_a_scheme(project):
     edit(project, "schemes.sound.learning_rate", 0.005)
-    assert project.planned() == {SCHEMES["sound"], REPORT}
+    assert project.planned() == {SCHEMES["sound"], *JUDGED}
     project.snakemake()
     assert project.planned() == set()
 
@@ -109,24 +110,37 @@ def test_parameter_of_a_scheme_that_others_read(project):
     edit(project, "schemes.both", {"type": "ensemble", "schemes": ["sound", "motion"]})
     edit(project, "schemes.sure", {"type": "calibrated", "schemes": ["both"]})
     over = {"Training both, fold 1, seed 0", "Training sure, fold 1, seed 0"}
-    assert project.planned() == over | {REPORT}
+    assert project.planned() == over | JUDGED
     project.snakemake()
     assert project.planned() == set()
     edit(project, "schemes.sound.learning_rate", 0.005)
-    assert project.planned() == {SCHEMES["sound"], REPORT} | over
+    assert project.planned() == {SCHEMES["sound"], *JUDGED} | over
     project.snakemake()
     edit(project, "schemes.both.combine", "mean")
-    assert project.planned() == over | {REPORT}
+    assert project.planned() == over | JUDGED
+
+
+def test_decoded_shards_deleted(project):
+    """Training and the report go on without them; clips that were not drawn before are shown without pictures."""
+    assert '"frames":"data:' in (project.results / "clips" / "clips.json").read_text(encoding="utf-8")
+    for path in project.results.glob("decoded/*.zarr.zip"):
+        path.unlink()
+    assert project.planned() == set()
+    edit(project, "schemes.sound.learning_rate", 0.005)
+    assert project.planned() == {SCHEMES["sound"], *JUDGED}
+    project.snakemake()
+    assert '"frames":"data:' not in (project.results / "clips" / "clips.json").read_text(encoding="utf-8")
+    assert project.planned() == set()
 
 
 def test_new_scheme(project):
     edit(project, "schemes.late", {"type": "late", "features": ["sound", "flow3d"]})
-    assert project.planned() == {"Training late, fold 1, seed 0", REPORT}
+    assert project.planned() == {"Training late, fold 1, seed 0", *JUDGED}
 
 
 def test_new_seed(project):
     edit(project, "seeds", [0, 1])
-    assert project.planned() == {f"Training {scheme}, fold 1, seed 1" for scheme in SCHEMES} | {REPORT}
+    assert project.planned() == {f"Training {scheme}, fold 1, seed 1" for scheme in SCHEMES} | JUDGED
 
 
 @pytest.mark.parametrize(
@@ -153,7 +167,7 @@ def test_group(project):
 
 def test_parameter_of_an_extractor(project):
     edit(project, "extractors.flow3d.bound", 5)
-    assert project.planned() == extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
+    assert project.planned() == extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], *JUDGED}
 
 
 def test_batch_size_of_an_extractor(project):
@@ -164,7 +178,7 @@ def test_batch_size_of_an_extractor(project):
 
 def test_version_of_an_extractor(project):
     raise_version(project, "extractors", "passt")
-    assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], REPORT}
+    assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], *JUDGED}
 
 
 @pytest.mark.parametrize("raised", [False, True], ids=["parameter", "version"])
@@ -174,20 +188,20 @@ def test_flow_method(project, raised):
     else:
         edit(project, "flow.farneback.window", 9)
     flow = {f"Computing farneback flow of shard {shard}" for shard in ("a", "b")}
-    read = extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], REPORT}
+    read = extracting("flow3d", "a", "b") | {SCHEMES["motion"], SCHEMES["early"], *JUDGED}
     assert project.planned() == flow | DRAWING | read
 
 
 def test_version_of_a_scheme(project):
     raise_version(project, "schemes", "early")
-    assert project.planned() == {SCHEMES["early"], REPORT}
+    assert project.planned() == {SCHEMES["early"], *JUDGED}
 
 
 def test_weights_of_an_extractor(project):
     weights = project.folder / "weights.pth"
     weights.write_bytes(b"first")
     edit(project, "extractors.sound.weights", "weights.pth")
-    assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], REPORT}
+    assert project.planned() == extracting("sound", "a", "b") | {SCHEMES["sound"], SCHEMES["early"], *JUDGED}
 
 
 def test_other_bytes_in_the_same_weights_file_are_other_weights(project):
@@ -205,7 +219,7 @@ def test_new_extractor(project):
     edit(project, "extractors.video", {"type": "torchvision_video", "weights": "random"})
     assert project.planned() == extracting("video", "a", "b") | {REPORT}
     edit(project, "schemes.video", {"type": "single", "features": ["video"]})
-    assert project.planned() == extracting("video", "a", "b") | {"Training video, fold 1, seed 0", REPORT}
+    assert project.planned() == extracting("video", "a", "b") | {"Training video, fold 1, seed 0", *JUDGED}
 
 
 def test_clips_appended(project):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from .conftest import ROOT, Project
-from .test_reruns import PROBLEMS, REPORT, edit, edit_rows
+from .test_reruns import JUDGED, PROBLEMS, edit, edit_rows
 
 SIFT = {"type": "sift", "frame_rate": 5, "words": 8}
 DECODING = {"Decoding shard a", "Decoding shard b"}
 DESCRIBING = {"Describing shard a for words", "Describing shard b for words"}
-TRAINING = {"Training words, fold 1, seed 0", REPORT}
+TRAINING = {"Training words, fold 1, seed 0", *JUDGED}
 
 
 def finding(fold: int = 1) -> str:
@@ -89,7 +89,7 @@ def test_another_fold(words):
     lines = [head.replace("split", "split_1") + "\tsplit_2", *(f"{row}\t{row.split(chr(9))[4]}" for row in rows)]
     words.manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
     second = {finding(2)} | counting(2) | {"Training words, fold 2, seed 0"}
-    assert words.planned() == second | {REPORT}
+    assert words.planned() == second | JUDGED
     assert words.planned("features") == {finding(2)} | counting(2)
 
 
@@ -98,7 +98,7 @@ def test_a_network_beside_it(words):
     edit(words, "extractors.fold1", {"type": "clip", "weights": "random"})
     edit(words, "schemes.early", {"type": "early", "features": ["words", "fold1"]})
     extracting = {"Extracting fold1 from shard a", "Extracting fold1 from shard b"}
-    assert words.planned() == extracting | {"Training early, fold 1, seed 0", REPORT}
+    assert words.planned() == extracting | {"Training early, fold 1, seed 0", *JUDGED}
     words.snakemake()
     with h5py.File(words.results / "schemes" / "early" / "fold1" / "seed0" / "predictions.h5") as file:
         assert len(np.asarray(file["probabilities"])) == 12

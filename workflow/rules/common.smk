@@ -43,6 +43,7 @@ except BraidError as error:
 DECODED = f"{RESULTS}/decoded/{{shard}}.zarr.zip"
 FLOW = f"{RESULTS}/flow/{{method}}/{{shard}}.zarr.zip"
 EXAMPLES = f"{RESULTS}/flow/{{method}}/examples.json"
+CLIPS = f"{RESULTS}/clips/clips.json"
 RECEIPT = f"{RESULTS}/weights/{{section}}/{{entry}}.json"
 FEATURES = f"{RESULTS}/features/{{extractor}}/{{shard}}.h5"
 FOLD_FEATURES = f"{RESULTS}/features/{{extractor}}/fold{{fold}}/{{shard}}.h5"

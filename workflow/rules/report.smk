@@ -1,3 +1,35 @@
+rule draw_clips:
+    """Draw clips that the report shows for cells of the confusion matrices."""
+
+    # Decoded shards are no inputs: deleted ones would be decoded again for a report; features wait for them.
+    input:
+        expand(
+            rules.train_scheme.output,
+            scheme=CONFIG["schemes"],
+            fold=FOLDS,
+            seed=CONFIG["seeds"],
+        ),
+    output:
+        CLIPS,
+    log:
+        f"{RESULTS}/logs/draw_clips.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/draw_clips.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        schemes=list(CONFIG["schemes"]),
+        folds=FOLDS,
+        seeds=CONFIG["seeds"],
+        decoded=lambda wildcards: {shard: DECODED.format(shard=shard) for shard in INDEX.shards},
+        version=reports.CLIPS_VERSION,
+    message:
+        "Drawing clips for the report"
+    script:
+        "../scripts/draw_clips.py"
+
+
 rule build_report:
     """Write the report: one page, its tables and figures, and the predictions to hand in."""
     input:
@@ -17,6 +49,7 @@ rule build_report:
             fold=FOLDS,
         ),
         flow=expand(EXAMPLES, method=flow_methods(CONFIG)),
+        clips=rules.draw_clips.output,
         schemes=expand(
             rules.train_scheme.output,
             scheme=CONFIG["schemes"],

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-VERSION = 4
+VERSION = 5
 """Raised when the report shows other numbers for the same results."""
 FLOW_PICTURES_VERSION = 1
 """Raised when the pictures of the same flow change."""
+CLIPS_VERSION = 1
+"""Raised when other clips are shown for the same results, or their pictures change."""
 
 OUTPUTS = {
     "report.html": "report",
@@ -18,12 +20,17 @@ OUTPUTS = {
     "tables/runs.csv": "schemes",
     "tables/pairs.csv": "pairs",
     "tables/reliability.csv": "reliability",
+    "tables/curves.csv": "curves",
     "tables/per_class.csv": "classes",
+    "tables/gains.csv": "fusion",
+    "tables/agreement.csv": "fusion",
     "tables/confusions.csv": "classes",
     "tables/predictions.csv": "predictions",
     "tables/problems.csv": "skipped",
     "tables/streams.csv": "skipped",
     "tables/costs.csv": "costs",
+    "tables/costs_by_name.csv": "costs",
+    "tables/sizes.csv": "costs",
     "tables/extractors.csv": "extractors",
     "figures/accuracy.svg": "comparison",
     "figures/log_loss.svg": "comparison",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ import yaml
 from markupsafe import Markup
 
 from braid.files import whole, write_text
-from braid.report import backbones, comparison, figures, provenance, tables, wording
+from braid.metrics.pairs import compare
+from braid.report import backbones, comparison, figures, fusion, provenance, tables, wording
 from braid.report.collect import Results, collect
 
 PROBLEMS_SHOWN = 200
 """Rows of the table of problems on the page; all of them are in the csv."""
+MOST_CSV_BYTES = 250_000
+"""Of a table that can be downloaded from the page itself; larger ones are beside it only."""
 
 
 def build_report(results: Path, config: dict[str, Any], template: Path) -> None:
@@ -53,20 +57,31 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
     """Return every table that is written as csv, by its name."""
     runs = tables.runs(found)
     schemes = tables.schemes(found, runs)
-    compared = comparison.compared(found, schemes["scheme"].to_list())
-    return {
-        "schemes": comparison.with_certainty(schemes, compared),
-        "runs": runs,
-        "pairs": comparison.pairs(compared),
-        "reliability": comparison.reliability(found),
-        "per_class": tables.per_class(found),
-        "confusions": tables.confusions(found),
-        "predictions": tables.predictions(found, schemes["scheme"][0]),
-        "problems": found.problems,
-        "streams": tables.streams(found),
-        "costs": tables.costs(found),
-        "extractors": tables.extractors(found),
-    } | backbones.tabulate(found)
+    ranked = schemes["scheme"].to_list()
+    outcomes = comparison.outcomes(found, ranked)
+    compared = compare(outcomes)
+    per_class = tables.per_class(found)
+    return (
+        {
+            "schemes": comparison.with_certainty(schemes, compared),
+            "runs": runs,
+            "pairs": comparison.pairs(compared),
+            "reliability": comparison.reliability(found),
+            "curves": tables.curves(found),
+            "per_class": per_class,
+            "gains": fusion.gains(per_class, found.config, ranked),
+            "agreement": fusion.agreements(outcomes, found.config),
+            "confusions": tables.confusions(found),
+            "predictions": tables.predictions(found, schemes["scheme"][0]),
+            "problems": found.problems,
+            "streams": tables.streams(found),
+            "costs": tables.costs(found),
+            "costs_by_name": tables.costs_by_name(found),
+            "sizes": found.sizes,
+            "extractors": tables.extractors(found),
+        }
+        | backbones.tabulate(found)
+    )
 
 
 def draw(found: Results, data: dict[str, pl.DataFrame]) -> dict[str, str]:
@@ -103,6 +118,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
     environment.filters |= wording.FILTERS
     schemes = data["schemes"].to_dicts()
     return environment.get_template(template.name).render(
@@ -127,10 +143,13 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         n_problems_shown=PROBLEMS_SHOWN,
         streams=data["streams"].to_dicts(),
         costs=data["costs"].to_dicts(),
+        costs_by_name=data["costs_by_name"].to_dicts(),
+        sizes=data["sizes"].to_dicts(),
         extractors=data["extractors"].to_dicts(),
         flow_pictures=found.pictures,
         backbones=backbones.shown(found, data),
-        by_class=_by_class(found, data["per_class"]),
+        data=_data(found, data),
+        csv={name: _csv(table) for name, table in data.items()},
         figures={name: Markup(figures.inline(svg, name)) for name, svg in drawings.items()},
         random=provenance.random_networks(data["extractors"]),
         versions=provenance.versions(),
@@ -139,16 +158,35 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
     )
 
 
-def _by_class(found: Results, per_class: pl.DataFrame) -> dict[str, Any]:
-    """Return what the script of the page fills its matrix and class table from: each number once, as JSON."""
-    scores = per_class.with_columns(pl.col("precision", "recall", "f1").round(4))
+def _csv(table: pl.DataFrame) -> str:
+    """Return a table as the data URL of a csv file; empty where it is too large for a page."""
+    text = table.write_csv().encode()
+    return f"data:text/csv;charset=utf-8;base64,{b64encode(text).decode()}" if len(text) <= MOST_CSV_BYTES else ""
+
+
+def _data(found: Results, data: dict[str, pl.DataFrame]) -> dict[str, Any]:
+    """Return what the script of the page fills matrices, tables and clips from: each number once, as JSON."""
+    ranked = data["schemes"]["scheme"].to_list()
+    beside = fusion.members(found.config, ranked)
+    scores = data["per_class"].with_columns(pl.col("precision", "recall", "f1").round(4))
+    gains = data["gains"].with_columns(pl.col("best_single_f1", "gain").round(4))
+    number = {name: position for position, name in enumerate(found.clips["schemes"])}
+    clips = [clip | {"answers": [clip["answers"][number[name]] for name in ranked]} for clip in found.clips["clips"]]
     return {
         "classes": found.index.classes,
         "schemes": {
             scheme: {
                 "confusion": tables.summed_confusion(found, scheme),
                 "scores": scores.filter(scheme=scheme).select("precision", "recall", "f1", "support").rows(),
+                "gains": {
+                    row["class"]: [row["best_single"], row["best_single_f1"], row["gain"]]
+                    for row in gains.filter(scheme=scheme).iter_rows(named=True)
+                },
+                "agreement": data["agreement"].filter(scheme=scheme).drop("scheme").rows(),
+                "runs": len(found.runs_of(scheme)),
+                "members": beside[scheme],
             }
-            for scheme in found.config["schemes"]
+            for scheme in ranked
         },
+        "clips": clips,
     }

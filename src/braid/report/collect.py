@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from braid.store.features import FeatureShard
 
 REPORT_RULE = "build_report"
 """Left out of the costs: the report cannot hold what it cost itself."""
+STAGES = ("decoded", "flow", "descriptors", "words", "backbones", "features", "schemes")
+"""Folders whose sizes are shown."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +76,8 @@ class Results:
         Flow method that an extractor reads → attributes of a flow shard.
     pictures : dict
         Flow method that is computed → what `braid.report.flow_pictures.draw_flow` wrote.
+    clips : dict
+        What `braid.report.clips.draw_clips` wrote.
     receipts : dict
         Section of the config, `extractors`, `flow` or `backbones` → name → what its official weights are, of those that
         have some.
@@ -82,7 +88,10 @@ class Results:
     n_lost_clips : int
         Clips of which no stream can be used.
     costs : DataFrame
-        rule, seconds, cpu_seconds, memory_mib: one row a job.
+        rule, name (of the extractor, flow method, backbone or scheme; may be empty), seconds, cpu_seconds, memory_mib:
+        one row a job.
+    sizes : DataFrame
+        stage, files, mebibytes: one row a folder of an earlier stage.
     """
 
     config: dict[str, Any]
@@ -95,11 +104,13 @@ class Results:
     extractors: dict[str, dict[str, Any]]
     flow: dict[str, dict[str, Any]]
     pictures: dict[str, dict[str, Any]]
+    clips: dict[str, Any]
     receipts: dict[str, dict[str, dict[str, Any]]]
     statuses: dict[str, Counter[str]]
     problems: pl.DataFrame
     n_lost_clips: int
     costs: pl.DataFrame
+    sizes: pl.DataFrame
 
     def runs_of(self, scheme: str) -> list[Run]:
         """Return the runs of one scheme."""
@@ -124,12 +135,7 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
         index=index,
         items=index.items(),
         folds=folds,
-        runs=[
-            _run(results / "schemes" / scheme / f"fold{fold}" / f"seed{seed}", scheme, fold, seed)
-            for scheme in config["schemes"]
-            for fold in folds
-            for seed in config["seeds"]
-        ],
+        runs=read_runs(results, config["schemes"], folds, config["seeds"]),
         folder=results,
         trainings=[
             _training(
@@ -141,6 +147,7 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
         extractors=attributes,
         flow=flow,
         pictures={name: _json(results / "flow" / name / "examples.json") for name in flow_methods(config)},
+        clips=_json(results / "clips" / "clips.json"),
         receipts={
             section: {
                 name: _json(results / "weights" / section / f"{name}.json")
@@ -155,7 +162,21 @@ def collect(results: Path, config: dict[str, Any]) -> Results:
         ),
         n_lost_clips=_json(results / "decoded" / "counts.json")["bad"],
         costs=_costs(results / "benchmarks"),
+        sizes=_sizes(results),
     )
+
+
+def read_runs(results: Path, schemes: Iterable[str], folds: Iterable[str], seeds: Iterable[int]) -> list[Run]:
+    """Read every training of `schemes`: in their order, then that of folds, then seeds."""
+    return [
+        _run(results / "schemes" / scheme / f"fold{fold}" / f"seed{seed}", scheme, fold, seed)
+        for scheme, fold, seed in product(schemes, folds, seeds)
+    ]
+
+
+def judged_on(runs: Iterable[Run]) -> str:
+    """Return the split that schemes are compared on: `test`, or `val` where no test item has a label."""
+    return "test" if all(run.metrics["test"] for run in runs) else "val"
 
 
 def _run(folder: Path, scheme: str, fold: str, seed: int) -> Run:
@@ -196,15 +217,35 @@ def _features(
 
 
 def _costs(folder: Path) -> pl.DataFrame:
-    """Read the benchmark files of Snakemake, `<rule>.tsv` or `<rule>/…/*.tsv`; `NA` is what it did not see."""
-    columns = {"rule": pl.String, "seconds": pl.Float64, "cpu_seconds": pl.Float64, "memory_mib": pl.Float64}
+    """Read the benchmark files of Snakemake; `NA` is what it did not see.
+
+    They are `<rule>.tsv`, `<rule>/<shard>.tsv` or `<rule>/<name>/…/*.tsv`, where a name is one of the config.
+    """
+    columns = {
+        "rule": pl.String,
+        "name": pl.String,
+        "seconds": pl.Float64,
+        "cpu_seconds": pl.Float64,
+        "memory_mib": pl.Float64,
+    }
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
-        rule = path.relative_to(folder).parts[0].removesuffix(".tsv")
+        parts = path.relative_to(folder).parts
+        rule, name = parts[0].removesuffix(".tsv"), parts[1] if len(parts) > 2 else ""
         if rule != REPORT_RULE:
             for job in _table(path, separator="\t", infer_schema=False).iter_rows(named=True):
-                rows.append((rule, _number(job["s"]), _number(job["cpu_time"]), _number(job["max_rss"])))
+                rows.append((rule, name, _number(job["s"]), _number(job["cpu_time"]), _number(job["max_rss"])))
     return pl.DataFrame(rows, schema=columns, orient="row")
+
+
+def _sizes(results: Path) -> pl.DataFrame:
+    """Return how many files of what size the stages that can be dear have left; none where they were deleted."""
+    rows = []
+    for stage in STAGES:
+        sizes = [path.stat().st_size for path in (results / stage).rglob("*") if path.is_file()]
+        if sizes:
+            rows.append((stage, len(sizes), sum(sizes) / 2**20))
+    return pl.DataFrame(rows, schema={"stage": pl.String, "files": pl.Int64, "mebibytes": pl.Float64}, orient="row")
 
 
 def _number(text: str | None) -> float | None:

@@ -10,7 +10,7 @@ import polars as pl
 
 from braid.errors import StoreError
 from braid.metrics.letters import letters
-from braid.metrics.pairs import Comparison, Outcomes, compare
+from braid.metrics.pairs import Comparison, Outcomes
 from braid.metrics.sums import contributions
 from braid.report.collect import Results, Run
 from braid.report.tables import judged_split
@@ -20,8 +20,8 @@ ALPHA = 0.05
 """Schemes with a smaller p value after Holm are said to differ."""
 
 
-def compared(results: Results, schemes: Sequence[str]) -> Comparison:
-    """Return the comparison of `schemes`, in this order, on the labelled items of the split that judges them.
+def outcomes(results: Results, schemes: Sequence[str]) -> Outcomes:
+    """Return what `schemes`, in this order, made of the labelled items of the split that judges them.
 
     Raises
     ------
@@ -40,16 +40,14 @@ def compared(results: Results, schemes: Sequence[str]) -> Comparison:
         folds += [fold] * len(names)
         by_fold.append((right, log_loss, voted))
     right, log_loss, voted = (np.concatenate(parts, axis=1) for parts in zip(*by_fold, strict=True))
-    return compare(
-        Outcomes(
-            list(schemes),
-            np.array(items),
-            np.array(folds),
-            np.array([groups[item] for item in items]),
-            right,
-            log_loss,
-            voted,
-        )
+    return Outcomes(
+        list(schemes),
+        np.array(items),
+        np.array(folds),
+        np.array([groups[item] for item in items]),
+        right,
+        log_loss,
+        voted,
     )
 
 

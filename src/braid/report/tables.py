@@ -11,7 +11,7 @@ import polars as pl
 from braid import metrics
 from braid.config import inputs_of
 from braid.errors import StoreError
-from braid.report.collect import Results, Run
+from braid.report.collect import Results, Run, judged_on
 from braid.schemes.results import read_predictions
 
 SCORES = (
@@ -27,7 +27,7 @@ STATUSES = ("ok", "missing", "short", "damaged", "unreadable")
 
 def judged_split(results: Results) -> str:
     """Return the split that schemes are compared on: `test`, or `val` where no test item has a label."""
-    return "test" if all(run.metrics["test"] for run in results.runs) else "val"
+    return judged_on(results.runs)
 
 
 def labelled_items(results: Results, split: str) -> int:
@@ -127,8 +127,17 @@ def per_class(results: Results) -> pl.DataFrame:
 
 def costs(results: Results) -> pl.DataFrame:
     """One row a rule, the longest first: jobs, wall and processor time of all jobs together, largest memory of one."""
+    return _added_up(results.costs, ["rule"])
+
+
+def costs_by_name(results: Results) -> pl.DataFrame:
+    """One row an extractor, flow method, backbone or scheme and rule that ran for it, as in `costs`."""
+    return _added_up(results.costs.filter(pl.col("name") != ""), ["rule", "name"])
+
+
+def _added_up(jobs: pl.DataFrame, by: list[str]) -> pl.DataFrame:
     return (
-        results.costs.group_by("rule")
+        jobs.group_by(by)
         .agg(
             jobs=pl.len(),
             seconds=pl.col("seconds").sum(),
@@ -136,7 +145,7 @@ def costs(results: Results) -> pl.DataFrame:
             longest_job_seconds=pl.col("seconds").max(),
             largest_memory_mib=pl.col("memory_mib").max(),
         )
-        .sort(["seconds", "rule"], descending=[True, False])
+        .sort(["seconds", *by], descending=[True, *(False for _ in by)])
     )
 
 
@@ -186,6 +195,17 @@ def histories(results: Results) -> dict[str, list[pl.DataFrame]]:
             title = run.scheme if len(parts) == 1 else f"{run.scheme}, {history['part'][0]}"
             curves.setdefault(title, []).append(history)
     return curves
+
+
+def curves(results: Results) -> pl.DataFrame:
+    """One row a run, part of a scheme that trains several, and epoch: what the learning curves are drawn from."""
+    tables = [
+        run.history.select(
+            pl.lit(run.scheme).alias("scheme"), pl.lit(run.fold).alias("fold"), pl.lit(run.seed).alias("seed"), pl.all()
+        )
+        for run in results.runs
+    ]
+    return pl.concat(tables, how="diagonal_relaxed")
 
 
 def to_predict(results: Results) -> list[str]:
