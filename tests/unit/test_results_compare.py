@@ -206,8 +206,8 @@ def test_the_command_says_what_does_not_match(
 ) -> None:
     assert main(["compare", str(a), str(run("longer"))]) == 0
     assert (
-        "Fold 1: 15 items judge in A, 18 in B, 15 of them in both with the same label. Of all items 0 are in A only, 12 "
-        "in B only; of the others 6 are in another split and 6 have another label."
+        "Fold 1: 15 items judge in A, 18 in B, 15 of them in both with the same label. Of all items 0 are in A only, "
+        "12 in B only; of the others 6 are in another split and 6 have another label."
     ) in capsys.readouterr().out
     assert main(["compare", str(a), str(run("other_classes"))]) == 0
     assert "95 % interval" not in capsys.readouterr().out
