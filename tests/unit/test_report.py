@@ -19,7 +19,7 @@ from braid import SCHEMAS
 from braid.config import schema
 from braid.errors import StoreError
 from braid.files import write_text
-from braid.report import OUTPUTS, OUTPUTS_OF_BACKBONES, tables, wording
+from braid.report import OUTPUTS, OUTPUTS_OF_BACKBONES, OUTPUTS_OF_WORTH, tables, wording
 from braid.report.build import build_report
 from braid.report.collect import collect
 from braid.schemes.results import Predictions, read_predictions, write_predictions
@@ -48,7 +48,8 @@ def test_exactly_the_listed_files_are_written(results: Path) -> None:
 
 
 def test_every_file_has_a_caption_and_every_caption_a_file() -> None:
-    assert {path.stem for path in TEMPLATE.parent.glob("*.rst")} == set((OUTPUTS | OUTPUTS_OF_BACKBONES).values())
+    captions = set((OUTPUTS | OUTPUTS_OF_BACKBONES | OUTPUTS_OF_WORTH).values())
+    assert {path.stem for path in TEMPLATE.parent.glob("*.rst")} == captions
 
 
 def test_the_list_of_files_costs_no_import() -> None:

@@ -48,6 +48,12 @@ rule build_report:
             backbone=[name for name, settings in CONFIG["backbones"].items() if settings.get("order_test")],
             fold=FOLDS,
         ),
+        worth=expand(
+            rules.weigh_modalities.output,
+            scheme=reports.weighed(CONFIG),
+            fold=FOLDS,
+            seed=CONFIG["seeds"],
+        ),
         flow=expand(EXAMPLES, method=flow_methods(CONFIG)),
         clips=rules.draw_clips.output,
         schemes=expand(

@@ -47,7 +47,17 @@ OUTPUTS_OF_BACKBONES = {
 }
 """What there is besides where backbones are trained."""
 
+OUTPUTS_OF_WORTH = {"tables/modalities.csv": "modalities"}
+"""What there is besides where a scheme is asked what each modality is worth."""
+
 
 def outputs(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the files of the report of an experiment, and their captions."""
-    return OUTPUTS | (OUTPUTS_OF_BACKBONES if config["backbones"] else {})
+    return (
+        OUTPUTS | (OUTPUTS_OF_BACKBONES if config["backbones"] else {}) | (OUTPUTS_OF_WORTH if weighed(config) else {})
+    )
+
+
+def weighed(config: Mapping[str, Any]) -> list[str]:
+    """Return the schemes that are asked what each of their modalities is worth."""
+    return [name for name, settings in config["schemes"].items() if settings.get("worth")]

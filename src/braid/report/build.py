@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from braid.files import whole, write_text
 from braid.metrics.pairs import compare
-from braid.report import backbones, comparison, figures, fusion, provenance, tables, wording
+from braid.report import backbones, comparison, figures, fusion, modalities, provenance, tables, wording
 from braid.report.collect import Results, collect
 
 PROBLEMS_SHOWN = 200
@@ -81,6 +81,7 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
             "extractors": tables.extractors(found),
         }
         | backbones.tabulate(found)
+        | modalities.tabulate(found)
     )
 
 
@@ -147,6 +148,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         sizes=data["sizes"].to_dicts(),
         extractors=data["extractors"].to_dicts(),
         flow_pictures=found.pictures,
+        modalities=modalities.shown(data),
         backbones=backbones.shown(found, data),
         data=_data(found, data),
         csv={name: _csv(table) for name, table in data.items()},
