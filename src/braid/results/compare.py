@@ -172,11 +172,31 @@ def _paired(a: Results, b: Results, reasons: list[str]) -> tuple[list[Overlap], 
     common = {item for overlap in overlaps for item in overlap.common}
     if _parts(groups[0], common) != _parts(groups[1], common):
         reasons.append("The common items are grouped in another way in B: the tests take the groups of A.")
-    found = {name: _pair(a, b, name, overlaps, groups[0]) for name in names}
+    return overlaps, _tested(a, b, names, overlaps, groups[0])
+
+
+def _tested(
+    a: Results, b: Results, names: list[str], overlaps: list[Overlap], groups: dict[str, str]
+) -> dict[str, Pair]:
+    """Return B against A for each scheme on the common items of all folds, adjusted over these schemes alone."""
+    judged = [overlap for overlap in overlaps if overlap.common]
+    rows = []
+    for run in (b, a):
+        for name in names:
+            parts = [_outcome(run, name, overlap) for overlap in judged]
+            rows.append([np.concatenate(part) for part in zip(*parts, strict=True)])
+    items = [item for overlap in judged for item in overlap.common]
+    folds = [overlap.fold for overlap in judged for _ in overlap.common]
+    measures = [np.stack(measure) for measure in zip(*rows, strict=True)]
+    cases = np.array(items), np.array(folds), np.array([groups[item] for item in items])
+    # All in one, since resamples cost more than pairs that are not asked for.
+    sides = [f"{run} {name}" for run in "BA" for name in names]
+    pairs = {(pair.first, pair.second): pair for pair in compare(Outcomes(sides, *cases, *measures)).pairs}
+    found = {name: pairs[f"B {name}", f"A {name}"] for name in names}
     p = holm([pair.p for pair in found.values()])
     exact = [pair.p_mcnemar for pair in found.values() if pair.p_mcnemar is not None]
     exact = holm(exact) if exact else [None] * len(p)
-    return overlaps, {
+    return {
         name: replace(pair, p_holm=p_holm, p_mcnemar_holm=p_exact)
         for (name, pair), p_holm, p_exact in zip(found.items(), p, exact, strict=True)
     }
@@ -210,19 +230,6 @@ def _overlap(a: Results, b: Results, fold: str, scheme: str) -> Overlap:
         moved=sum(of_a[item][0] != of_b[item][0] for item in both),
         relabelled=sum(of_a[item][1] != of_b[item][1] for item in both),
     )
-
-
-def _pair(a: Results, b: Results, scheme: str, overlaps: list[Overlap], groups: dict[str, str]) -> Pair:
-    """Return B against A, for one scheme, on the common items of all folds."""
-    sides = []
-    for run in (b, a):
-        parts = [_outcome(run, scheme, overlap) for overlap in overlaps if overlap.common]
-        sides.append([np.concatenate(part) for part in zip(*parts, strict=True)])
-    items = [item for overlap in overlaps for item in overlap.common]
-    folds = [overlap.fold for overlap in overlaps for _ in overlap.common]
-    measures = [np.stack(measure) for measure in zip(*sides, strict=True)]
-    cases = np.array(items), np.array(folds), np.array([groups[item] for item in items])
-    return compare(Outcomes(["B", "A"], *cases, *measures)).pairs[0]
 
 
 def _outcome(run: Results, scheme: str, overlap: Overlap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
