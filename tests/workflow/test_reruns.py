@@ -197,6 +197,24 @@ def test_version_of_a_scheme(project):
     assert project.planned() == {SCHEMES["early"], *JUDGED}
 
 
+def test_worth_of_modalities(project):
+    weighing = "Weighing the modalities of early, fold 1, seed 0"
+    edit(project, "schemes.early.worth", True)
+    assert project.planned() == {weighing, REPORT}
+    project.snakemake()
+    assert project.planned() == set()
+    assert "What each modality is worth" in (project.results / "report.html").read_text(encoding="utf-8")
+    edit(project, "schemes.early.dropout", 0.4)
+    assert project.planned() == {SCHEMES["early"], weighing, *JUDGED}
+    edit(project, "schemes.early.dropout", 0.5)
+    registry = project.folder / "src" / "braid" / "schemes" / "registry.py"
+    text = registry.read_text(encoding="utf-8")
+    registry.write_text(re.sub(r"(?m)^(WORTH_VERSION = .*)$", r"\1 + 1", text), encoding="utf-8")
+    assert project.planned() == {weighing, REPORT}
+    edit(project, "schemes.early.worth", False)
+    assert project.planned() == {REPORT}
+
+
 def test_weights_of_an_extractor(project):
     weights = project.folder / "weights.pth"
     weights.write_bytes(b"first")
