@@ -133,7 +133,7 @@ const votesFor = (answer, c) => answer.votes.find(([other]) => other === c)?.[1]
 
 function probabilities(clip, i, j) {
   const classes = i === j ? [i] : [i, j];
-  const head = row(element("th", "Probability", { scope: "col" }));
+  const head = row(element("th", "Scheme", { scope: "col" }));
   classes.forEach((c, n) => head.append(
     parent("th", [data.classes[c], element("span", n ? "named" : i === j ? "true and named" : "true", { class: "note" })],
       { scope: "col" }),

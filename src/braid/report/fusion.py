@@ -17,6 +17,8 @@ from braid.metrics.worth import agreement, class_gains
 
 MOST_SINGLES = 8
 """More modalities are not told apart item by item: these have 256 cells."""
+MOST_BESIDE = 6
+"""Single modalities that a single modality is shown with."""
 
 
 def singles(config: Mapping[str, Any], ranked: Sequence[str]) -> dict[str, list[str]]:
@@ -26,11 +28,7 @@ def singles(config: Mapping[str, Any], ranked: Sequence[str]) -> dict[str, list[
     ----------
     ranked : names of the schemes, the best on val first
     """
-    alone: dict[str, str] = {}
-    for name in ranked:
-        entry = config["schemes"][name]
-        if "features" in entry and len(entry["features"]) == 1:
-            alone.setdefault(entry["features"][0], name)
+    alone = _alone(config, ranked)
     found = {}
     for name in ranked:
         read = _extractors(config["schemes"], name)
@@ -41,11 +39,18 @@ def singles(config: Mapping[str, Any], ranked: Sequence[str]) -> dict[str, list[
 
 
 def members(config: Mapping[str, Any], ranked: Sequence[str]) -> dict[str, list[str]]:
-    """Return scheme → the schemes whose answers are shown beside its own: those that it reads, and its modalities."""
+    """Return scheme → the schemes whose answers are shown beside its own: those that it reads, and its modalities.
+
+    Beside a single modality they are the best of the others.
+    """
+    alone = _alone(config, ranked)
     of = singles(config, ranked)
-    return {
-        name: list(dict.fromkeys([*config["schemes"][name].get("schemes", []), *of.get(name, [])])) for name in ranked
-    }
+    found = {}
+    for name in ranked:
+        read = [*config["schemes"][name].get("schemes", []), *of.get(name, [])]
+        beside = read or [other for other in ranked if other in alone.values()][:MOST_BESIDE]
+        found[name] = [other for other in dict.fromkeys(beside) if other != name]
+    return found
 
 
 def agreements(outcomes: Outcomes, config: Mapping[str, Any]) -> pl.DataFrame:
@@ -81,6 +86,16 @@ def gains(per_class: pl.DataFrame, config: Mapping[str, Any], ranked: Sequence[s
     ]
     columns = dict.fromkeys(["scheme", "class"], pl.String) | {"f1": pl.Float64, "best_single": pl.String}
     return pl.DataFrame(rows, schema=columns | dict.fromkeys(["best_single_f1", "gain"], pl.Float64), orient="row")
+
+
+def _alone(config: Mapping[str, Any], ranked: Sequence[str]) -> dict[str, str]:
+    """Return extractor → the best scheme that reads nothing else."""
+    alone: dict[str, str] = {}
+    for name in ranked:
+        entry = config["schemes"][name]
+        if len(entry.get("features", [])) == 1:
+            alone.setdefault(entry["features"][0], name)
+    return alone
 
 
 def _extractors(schemes: Mapping[str, Any], name: str) -> list[str]:
