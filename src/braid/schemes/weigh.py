@@ -31,7 +31,7 @@ from braid.schemes.train import as_batch, reproducible, train
 
 DRAWS = 10
 """Permutations, and draws of noise, of each modality."""
-NOISE = (0.5, 1.0, 2.0)
+NOISE = (1.0, 2.0, 4.0)
 """Standard deviations of the noise; features that are standardised have 1."""
 
 Scores = dict[str, float]
