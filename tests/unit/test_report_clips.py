@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from report_results import Experiment
 
+from braid.errors import StoreError
 from braid.media import codec
 from braid.report.clip_pictures import FRAME_HEIGHT, MOST_BYTES, N_FRAMES, N_MELS, SOUND_WIDTH, draw, jpeg, spectrogram
 from braid.report.clips import IN_ALL, PER_CELL, Answers, choose, draw_clips, proposed
-from braid.schemes.results import read_predictions
+from braid.schemes.results import Predictions, read_predictions, write_predictions
 from braid.store.decoded import DecodedShard, DecodedWriter
 
 RATE = 16_000
@@ -102,6 +103,16 @@ def test_answers_are_counted_over_folds_and_seeds(tmp_path: Path) -> None:
         for c, thousandths in told["probabilities"]:
             assert thousandths / 1000 == pytest.approx(given.mean(axis=0)[c], abs=6e-4)
         assert runs[0].labels[runs[0].items.index(clip["item"])] == clip["label"]
+
+
+def test_predictions_of_other_items_are_refused(tmp_path: Path) -> None:
+    results = Experiment(seeds=(0,), n_items=48).write(tmp_path)
+    path = results / "schemes" / "late" / "fold1" / "seed0" / "predictions.h5"
+    old = read_predictions(path)
+    write_predictions(path, Predictions(**{**vars(old), "items": [f"other {name}" for name in old.items]}))
+    with pytest.raises(StoreError, match="train again") as error:
+        draw_clips(results, ["sound", "late"], ["1"], [0], {}, results / "clips" / "clips.json")
+    assert str(path) in str(error.value)
 
 
 def test_clips_of_deleted_shards_come_without_pictures_and_say_why(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from braid import index as indexes
 from braid.errors import StoreError
@@ -40,7 +41,7 @@ class Answers:
     Attributes
     ----------
     labels : int64 [N]
-    votes : int64 [N, C]
+    votes : uint16 [N, C]
         How many runs find which class most probable.
     probabilities : float32 [N, C]
         Mean over the runs that judge the item.
@@ -75,16 +76,20 @@ def draw_clips(
     Raises
     ------
     StoreError
-        A file cannot be read, or schemes do not judge the same items.
+        A file cannot be read, or a scheme judges items that the manifest does not have.
     """
     runs = read_runs(results, schemes, folds, seeds)
     judged = judged_on(runs)
-    row_of: dict[str, int] = {}
-    answers = [_answers([run for run in runs if run.scheme == scheme], judged, row_of) for scheme in schemes]
-    names = list(row_of)
+    index = indexes.load(results / "index")
+    judging = pl.any_horizontal([pl.col(f"split_{fold}") == judged for fold in folds]) & pl.col("label").is_not_null()
+    items = index.items().filter(judging)
+    row_of = {item: row for row, item in enumerate(items["item"])}
+    answers = [
+        _answers([run for run in runs if run.scheme == scheme], judged, row_of, len(index.classes))
+        for scheme in schemes
+    ]
     rows = choose([proposed(scheme) for scheme in answers])
-    items = {row["item"]: row for row in indexes.load(results / "index").items().iter_rows(named=True)}
-    shown = [items[names[row]] for row in rows]
+    shown = [items.row(row, named=True) for row in rows]
     pictures = dict(_pictures(shown, decoded))
     clips = [
         {key: item[key] for key in ("item", "video", "audio")}
@@ -93,7 +98,7 @@ def draw_clips(
         | {"answers": [_told(scheme, row) for scheme in answers]}
         for row, item in zip(rows, shown, strict=True)
     ]
-    found = {"schemes": list(schemes), "n_items": len(names), "clips": clips}
+    found = {"schemes": list(schemes), "n_items": len(items), "clips": clips}
     write_text(out, json.dumps(found, ensure_ascii=False, separators=(",", ":")))
 
 
@@ -128,34 +133,23 @@ def choose(proposals: Sequence[Sequence[int]]) -> list[int]:
     return list(chosen)
 
 
-def _answers(runs: Sequence[Run], judged: str, row_of: dict[str, int]) -> Answers:
-    """Return the answers of one scheme in the rows of `row_of`, item → row, which the first scheme fills."""
-    filling = not row_of
-    seen: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+def _answers(runs: Sequence[Run], judged: str, row_of: Mapping[str, int], n_classes: int) -> Answers:
+    """Return the answers of one scheme, in the rows of `row_of`: item → row."""
+    shape = len(row_of), n_classes
+    labels, times = np.zeros(shape[0], np.int64), np.zeros(shape[0], np.float32)
+    votes, probabilities = np.zeros(shape, np.uint16), np.zeros(shape, np.float32)
     for run in runs:
         predicted = read_predictions(run.predictions)
         at = ((np.array(predicted.splits) == judged) & (predicted.labels >= 0)).nonzero()[0]
         names = [predicted.items[i] for i in at]
-        if filling:
-            for name in names:
-                row_of.setdefault(name, len(row_of))
-        if any(name not in row_of for name in names):
+        if predicted.probabilities.shape[1] != n_classes or any(name not in row_of for name in names):
             raise StoreError(
-                f"{run.predictions} judges other {judged} items than the first scheme; delete the folder of its scheme "
-                "and train again."
+                f"{run.predictions} has other classes or {judged} items than the manifest; delete it and train again"
             )
-        seen[f"{run.fold}/{run.seed}"] = (
-            np.array([row_of[name] for name in names], np.int64),
-            predicted.labels[at],
-            predicted.probabilities[at],
-        )
-    n, n_classes = len(row_of), next(iter(seen.values()))[2].shape[1]
-    labels, votes = np.zeros(n, np.int64), np.zeros((n, n_classes), np.int64)
-    probabilities, times = np.zeros((n, n_classes), np.float32), np.zeros(n, np.float32)
-    for rows, theirs, given in seen.values():
-        labels[rows] = theirs
-        votes[rows, given.argmax(axis=1)] += 1
-        probabilities[rows] += given
+        rows = [row_of[name] for name in names]
+        labels[rows] = predicted.labels[at]
+        votes[rows, predicted.probabilities[at].argmax(axis=1)] += 1
+        probabilities[rows] += predicted.probabilities[at]
         times[rows] += 1
     return Answers(labels, votes, probabilities / np.maximum(times, 1)[:, None])
 
