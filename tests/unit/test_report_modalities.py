@@ -111,7 +111,7 @@ def test_what_the_page_says(results: Path) -> None:
     assert "the same 50 labelled test items that have all modalities; 4 more lack some. ± is" in text
     assert "passt +20.0 ± 0.0 0.300 ± 0.000 0.570 ± 0.018 −25.0 points" in text
     assert "clip +32.0 ± 1.8 0.400" in text
-    assert "Together from the class prior +50.0 0.700 as they are 0.820 ± 0.018" in text
+    assert "Together from the class prior +50.0 0.700 0.820 ± 0.018 as they are" in text
     assert "none class prior 0.320 ± 0.018 1.100" in text
     assert "passt + clip 0.820 ± 0.018 0.400" in text
     assert "Noise, 0.5 Noise, 2" in text
