@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from braid import SCHEMAS
+from braid import SCHEMAS, sweeps
 from braid.errors import ConfigError
 
 SECTIONS = ("decode", "report")
@@ -151,7 +151,46 @@ def _typed(entry: Any, section: str, name: str) -> dict[str, Any]:
     if entry.get("type") not in known:
         got = f"got {entry['type']!r}" if "type" in entry else "which is missing"
         raise ConfigError(f"config key {where}.type must be one of {', '.join(known)}, {got}.")
-    return _complete(entry, known[entry["type"]], section, where)
+    full = _complete(entry, known[entry["type"]], section, where)
+    if full.get("sweep"):
+        full["sweep"] = _sweep(full["sweep"], known[entry["type"]], section, f"{where}.sweep")
+    return full
+
+
+def _sweep(sweep: dict[str, Any], rules: dict[str, Any], document: str, where: str) -> dict[str, Any]:
+    """Return a checked sweep with its defaults, in the order of the schema; each value obeys its parameter's rule."""
+    shared = schema(document)["$defs"]
+    sweep = _complete(sweep, shared["sweep"], document, where)
+    rules = {name: resolve(rule, document) for name, rule in rules["properties"].items() if name not in sweeps.FIXED}
+    known = {"properties": {name: {} for name in rules}, "additionalProperties": False}
+    _check(sweep["parameters"], known, document, f"{where}.parameters")
+    parameters = {name: sweep["parameters"][name] for name in rules if name in sweep["parameters"]}
+    for name, values in parameters.items():
+        key, rule = f"{where}.parameters.{name}", rules[name]
+        if isinstance(values, dict):
+            parameters[name] = _range(values, rule, document, key)
+            if sweep["budget"] is None:
+                raise ConfigError(f"config key {key} is a range, of which `budget` must say how many points to draw.")
+        else:
+            _check(values, shared["values"], document, key)
+            parameters[name] = [_number(value, rule) for value in values]
+            for value in parameters[name]:
+                _check(value, rule, document, key)
+    return sweep | {"parameters": parameters}
+
+
+def _range(values: dict[str, Any], rule: dict[str, Any], document: str, key: str) -> dict[str, Any]:
+    """Return a checked range of a swept parameter with its defaults."""
+    if rule.get("type") not in ("number", "integer") or "multipleOf" in rule:
+        raise ConfigError(f"config key {key} cannot be a range, got {values!r}; write a list of its values.")
+    values = _complete(values, schema(document)["$defs"]["range"], document, key)
+    for name in ("low", "high"):
+        _check(values[name], rule, document, f"{key}.{name}")
+    if not values["low"] < values["high"]:
+        raise ConfigError(f"config key {key}.low must be less than high, got {values['low']} and {values['high']}.")
+    if values["scale"] == "log" and values["low"] <= 0:
+        raise ConfigError(f"config key {key}.low must be more than 0 on a scale of logarithms, got {values['low']}.")
+    return values | {"integer": values["integer"] or rule["type"] == "integer"}
 
 
 def _complete(value: dict[str, Any], rules: dict[str, Any], document: str, where: str) -> dict[str, Any]:
@@ -269,11 +308,13 @@ def _follow_references(config: dict[str, Any]) -> None:
         key, section = ("features", "extractors") if "features" in entry else ("schemes", "schemes")
         for read in entry[key]:
             _exists(read, section, config, f"schemes.{name}.{key}")
-        if entry.get("modality_dropout", 0) + entry.get("gradient_modulation", 0) and len(entry[key]) < 2:
-            raise ConfigError(
-                f"config key schemes.{name} has modality_dropout or gradient_modulation, which need at least two "
-                f"features to choose between; leave them out."
-            )
+        swept = entry["sweep"]["parameters"] if entry.get("sweep") else {}
+        for option in ("modality_dropout", "gradient_modulation"):
+            if (entry.get(option) or option in swept) and len(entry[key]) < 2:
+                raise ConfigError(
+                    f"config key schemes.{name} has {option}, which needs at least two features to choose between; "
+                    f"leave it out."
+                )
         if entry.get("worth") and not 2 <= len(entry[key]) <= MOST_WEIGHED:
             raise ConfigError(
                 f"config key schemes.{name}.worth asks what each of its {len(entry[key])} features is worth, for which "

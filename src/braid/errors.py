@@ -35,3 +35,7 @@ class FeatureError(BraidError):
 
 class TrainingError(BraidError):
     """A scheme cannot be trained on the data that it is given."""
+
+
+class DivergedError(TrainingError):
+    """The loss of a network is no longer finite: its learning rate is too high for it."""

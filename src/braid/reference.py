@@ -32,6 +32,10 @@ def _document() -> Iterator[str]:
         for name, rules in types(section).items():
             yield f"### `type: {name}`"
             yield from _object(rules, section)
+        for name, rules in schema(section).get("$defs", {}).items():
+            if "additionalProperties" in rules:
+                yield f"### `{name}`"
+                yield from _object(rules, section)
 
 
 def _object(rules: dict[str, Any], document: str) -> Iterator[str]:

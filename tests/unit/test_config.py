@@ -211,7 +211,7 @@ OVER = {"a": ["b", "sound"], "b": ["c", "sound"], "c": ["a", "sound"]}
             {name: {"type": "ensemble", "schemes": over} for name, over in OVER.items()},
             "config key schemes has a circle: ",
         ),
-        ({"a": {"type": "early", "features": ["sound"], "modality_dropout": 0.2}}, "need at least two features"),
+        ({"a": {"type": "early", "features": ["sound"], "modality_dropout": 0.2}}, "needs at least two features"),
         ({"a": {"type": "single", "features": ["sound"], "modality_dropout": 0.2}}, "has no key 'modality_dropout'"),
         ({"a": {"type": "early", "features": ["sound"], "worth": True}}, "of its 1 features is worth"),
         ({"a": {"type": "single", "features": ["sound"], "worth": True}}, "has no key 'worth'"),

@@ -50,7 +50,8 @@ FOLD_FEATURES = f"{RESULTS}/features/{{extractor}}/fold{{fold}}/{{shard}}.h5"
 DESCRIPTORS = f"{RESULTS}/descriptors/{{extractor}}/{{shard}}.h5"
 WORDS = f"{RESULTS}/words/{{extractor}}/fold{{fold}}.npz"
 BACKBONE = f"{RESULTS}/backbones/{{backbone}}/fold{{fold}}"
-SCHEME = f"{RESULTS}/schemes/{{scheme}}/fold{{fold}}/seed{{seed}}"
+SWEEP = f"{RESULTS}/schemes/{{scheme}}/fold{{fold}}"
+SCHEME = f"{SWEEP}/seed{{seed}}"
 
 FITTED = [name for name, settings in CONFIG["extractors"].items() if EXTRACTORS[settings["type"]].fitted]
 """Extractors that learn from the training items of a fold, so that each fold has its own features."""
@@ -161,6 +162,11 @@ def scheme_inputs(wildcards):
             seed=wildcards.seed,
         )
     return [path for name in entry["features"] for path in features_of(name, wildcards.fold)]
+
+
+def chosen_point(wildcards):
+    """Return what the sweep of a scheme has chosen, where it has one."""
+    return rules.sweep_scheme.output.chosen if CONFIG["schemes"][wildcards.scheme].get("sweep") else []
 
 
 def one_of(names):

@@ -1,8 +1,36 @@
+rule sweep_scheme:
+    """Try every point of a scheme's sweep on one fold and choose one on the validation items."""
+    input:
+        counts=rules.check_problems.output,
+        read=scheme_inputs,
+    output:
+        chosen=f"{SWEEP}/sweep.json",
+        table=f"{SWEEP}/sweep.csv",
+    log:
+        f"{RESULTS}/logs/sweep_scheme/{{scheme}}/fold{{fold}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/sweep_scheme/{{scheme}}/fold{{fold}}.tsv"
+    resources:
+        mem_mb=4000,
+        runtime=600,
+    params:
+        index=INDEX.folder,
+        rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
+        settings=setting("schemes", "scheme", without=["worth"]),
+        seeds=CONFIG["seeds"],
+        version=version("schemes", SCHEMES, "scheme"),
+    message:
+        "Sweeping {wildcards.scheme}, fold {wildcards.fold}"
+    script:
+        "../scripts/sweep_scheme.py"
+
+
 rule train_scheme:
     """Train one scheme on one fold with one seed, predict every item and evaluate."""
     input:
         counts=rules.check_problems.output,
         read=scheme_inputs,
+        sweep=chosen_point,
     output:
         model=f"{SCHEME}/model.safetensors",
         history=f"{SCHEME}/history.csv",
@@ -18,7 +46,7 @@ rule train_scheme:
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
-        settings=setting("schemes", "scheme", without=["worth"]),
+        settings=setting("schemes", "scheme", without=["worth", "sweep"]),
         version=version("schemes", SCHEMES, "scheme"),
         metrics_version=metrics.VERSION,
     message:

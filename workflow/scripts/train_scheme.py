@@ -1,5 +1,6 @@
 """Train one scheme on one fold with one seed."""
 
+import json
 from pathlib import Path
 
 from braid import index
@@ -10,6 +11,8 @@ from braid.schemes.train import train_scheme
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
         settings = snakemake.params.settings
+        if snakemake.input.get("sweep"):
+            settings |= json.loads(Path(snakemake.input.sweep).read_text(encoding="utf-8"))
         names, paths = inputs_of(settings), [Path(path) for path in snakemake.input.read]
         n = len(paths) // len(names)  # of each name, one after the other
         train_scheme(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import nll_loss
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlateau
 
-from braid.errors import TrainingError
+from braid.errors import DivergedError, TrainingError
 from braid.schemes.balance import drop_modalities, modulate
 from braid.schemes.batch import Batch
 
@@ -42,6 +41,51 @@ class Epoch:
     kept: bool = False
 
 
+class Course:
+    """A network in training: its optimiser and schedule, what happened so far, its best weights.
+
+    Attributes
+    ----------
+    goes_on : bool
+        Whether another epoch is to follow.
+    """
+
+    def __init__(self, network: nn.Module, part: str, settings: dict[str, Any]) -> None:
+        self.network, self.part, self.settings = network, part, settings
+        self.optimiser = _optimiser(network, settings)
+        self.goes_on = True
+        self._advance = _schedule(self.optimiser, settings)
+        self._history: list[Epoch] = []
+        self._best, self._best_score, self._best_weights = 0, -math.inf, _weights(network)
+
+    def record(self, train_loss: float, train_accuracy: float, val_loss: float, val_accuracy: float) -> None:
+        """Take note of an epoch and move the schedule on.
+
+        Raises
+        ------
+        DivergedError
+            A loss is not finite.
+        """
+        epoch, rate = len(self._history), self.optimiser.param_groups[0]["lr"]
+        if not math.isfinite(train_loss + val_loss):
+            raise DivergedError(
+                f"The loss of {self.part} is not finite in epoch {epoch + 1}; lower `learning_rate`, now {rate:g}."
+            )
+        self._history.append(Epoch(self.part, epoch + 1, train_loss, val_loss, train_accuracy, val_accuracy, rate))
+        merit = val_accuracy if self.settings["monitor"] == "val_accuracy" else -val_loss
+        if merit > self._best_score:
+            self._best, self._best_score, self._best_weights = epoch, merit, _weights(self.network)
+        self.goes_on = epoch - self._best < self.settings["patience"] and epoch + 1 < self.settings["epochs"]
+        self._advance(val_loss)
+
+    def finish(self) -> list[Epoch]:
+        """Leave the network with the weights of its best epoch; return the history, in which `kept` marks it."""
+        self.network.load_state_dict(self._best_weights)
+        self.network.eval()
+        self._history[self._best] = replace(self._history[self._best], kept=True)
+        return self._history
+
+
 def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[str, Any]) -> list[Epoch]:
     """Train `network` in place by cross entropy and leave it with the weights of its best epoch.
 
@@ -67,6 +111,15 @@ def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[
     TrainingError
         If no item can be used, or the loss is not finite.
     """
+    train, val = usable(part, train, val)
+    course = Course(network, part, settings)
+    while course.goes_on:
+        course.record(*_train_epoch(network, train, course.optimiser, settings), *score(network, val))
+    return course.finish()
+
+
+def usable(part: str, train: Batch, val: Batch) -> tuple[Batch, Batch]:
+    """Return the items that have any modality of the network that is called `part`; TrainingError if these are none."""
     train, val = train.usable(), val.usable()
     if len(train) < 2:
         raise TrainingError(f"{part} needs two training items that have it, got {len(train)}; look at problems.tsv.")
@@ -74,29 +127,11 @@ def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[
         raise TrainingError(
             f"No validation item has {part}, so that training would not know when to stop; put such items into `val`."
         )
-    optimiser = _optimiser(network, settings)
-    advance = _schedule(optimiser, settings)
-    history: list[Epoch] = []
-    best, best_score, best_weights = 0, -math.inf, copy.deepcopy(network.state_dict())
-    for epoch in range(settings["epochs"]):
-        rate = optimiser.param_groups[0]["lr"]
-        train_loss, train_accuracy = _train_epoch(network, train, optimiser, settings)
-        val_loss, val_accuracy = score(network, val)
-        if not math.isfinite(train_loss + val_loss):
-            raise TrainingError(
-                f"The loss of {part} is not finite in epoch {epoch + 1}; lower `learning_rate`, now {rate:g}."
-            )
-        history.append(Epoch(part, epoch + 1, train_loss, val_loss, train_accuracy, val_accuracy, rate))
-        merit = val_accuracy if settings["monitor"] == "val_accuracy" else -val_loss
-        if merit > best_score:
-            best, best_score, best_weights = epoch, merit, copy.deepcopy(network.state_dict())
-        if epoch - best >= settings["patience"]:
-            break
-        advance(val_loss)
-    network.load_state_dict(best_weights)
-    network.eval()
-    history[best] = replace(history[best], kept=True)
-    return history
+    return train, val
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
 @torch.no_grad()

@@ -95,17 +95,30 @@ def train_scheme(
 
 def train(data: Inputs, settings: dict[str, Any], seed: int) -> tuple[Model, Batch, list[Epoch]]:
     """Return the trained model, all items as it reads them, and what happened; to be run in `reproducible(seed)`."""
-    training = data.splits == "train"
+    model = untrained(data, settings, seed)
+    fit_scaling(model, data)
+    batch = as_batch(model, data)
+    return model, batch, model.scheme.learn(*learnt_from(batch, data))
+
+
+def untrained(data: Inputs, settings: dict[str, Any], seed: int) -> Model:
+    """Return a model with weights drawn at random; to be run in `reproducible(seed)`."""
     dims = [values.shape[-1] - 2 * (data.kind == "tokens") for values in data.x]
-    model = Model(Description(data.classes, data.names, dims, settings, data.fold, seed))
+    return Model(Description(data.classes, data.names, dims, settings, data.fold, seed))
+
+
+def fit_scaling(model: Model, data: Inputs) -> None:
+    """Give a model scaling and class prior of the training items."""
+    training = data.splits == "train"
     model.fit_scaling([values[training & here] for values, here in zip(data.x, data.present.T, strict=True)])
     counts = np.bincount(data.labels[training], minlength=len(data.classes))
     model.prior = torch.from_numpy(counts / training.sum()).float()
-    batch = as_batch(model, data)
-    history = model.scheme.learn(
-        batch.rows(torch.from_numpy(training)), batch.rows(torch.from_numpy(data.splits == "val"))
-    )
-    return model, batch, history
+
+
+def learnt_from(batch: Batch, data: Inputs) -> tuple[Batch, Batch]:
+    """Return the training and the validation items of all."""
+    train, val = (batch.rows(torch.from_numpy(data.splits == split)) for split in ("train", "val"))
+    return train, val
 
 
 def as_batch(model: Model, data: Inputs) -> Batch:

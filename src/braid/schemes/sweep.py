@@ -1,0 +1,196 @@
+"""Try a scheme with every point of its sweep and every seed on one fold, and choose a point on the validation items.
+
+All trainings of a sweep share a process, what they read, and, where their networks have one shape, their minibatches
+(`braid.schemes.stack`). What is finished is kept by a digest of all that it follows from, so that a sweep that was
+stopped, changed or extended trains only what is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import torch
+
+from braid import sweeps
+from braid.errors import DivergedError, StoreError, TrainingError
+from braid.files import digest, whole, write_text
+from braid.metrics.sums import contributions
+from braid.schemes.batch import Batch
+from braid.schemes.inputs import Inputs, read_inputs
+from braid.schemes.model import Model
+from braid.schemes.registry import REGISTRY
+from braid.schemes.stack import OWN, can_be_stacked, fit_stack, most_together
+from braid.schemes.train import as_batch, fit_scaling, learnt_from, reproducible, untrained
+
+Result = dict[str, float] | None
+"""`val_loss`, the mean cross entropy in nats, and `val_accuracy` of a training; None where its loss is not finite."""
+
+Training = tuple[dict[str, Any], int]
+"""The settings of a point and a seed."""
+
+T = TypeVar("T")
+
+BETTER = {"val_loss": -1, "val_accuracy": 1}
+"""What `monitor` can name → the sign with which more is better."""
+
+
+def sweep_scheme(
+    items: pl.DataFrame,
+    fold: str,
+    inputs: Mapping[str, Sequence[Path]],
+    settings: dict[str, Any],
+    seeds: Sequence[int],
+    out: Path,
+) -> None:
+    """Write which point of a sweep does best on the validation items of a fold, in the mean over seeds.
+
+    Best is the smallest mean loss or the largest mean accuracy, as ``monitor`` says, of equals the first. A point that
+    diverges with any seed is not chosen. Items of other splits than train and val are not read.
+
+    Parameters
+    ----------
+    items, fold, inputs
+        As for `braid.schemes.train.train_scheme`.
+    settings : dict
+        The complete entry of the config, with ``sweep``.
+    seeds : sequence of int
+        Each point is trained with each.
+    out : Path
+        Receives `sweep.json`, what the chosen point sets; `sweep.csv`, a row a point with what it sets, the scores with
+        each seed, their means and whether it is the chosen one; and `finished.json`, results by digest, which is kept.
+
+    Raises
+    ------
+    TrainingError
+        The fold cannot be trained on, or every point diverges.
+    """
+    points = sweeps.points(settings["sweep"])
+    alone = {key: value for key, value in settings.items() if key != "sweep"}
+    split = f"split_{fold}"
+    items = items.with_columns(pl.when(pl.col(split).is_in(["train", "val"])).then(split))
+    results: dict[int, list[Result]] = {}
+    for members in _by([alone | point for point in points], "max_tokens"):  # which decides what is read
+        data = read_inputs(items, fold, inputs, members[0][1])
+        found = _results(data, [(entry, seed) for _, entry in members for seed in seeds], out / "finished.json")
+        results |= {number: row for (number, _), row in zip(members, _parts(found, len(seeds)), strict=True)}
+    table = _table(points, [results[number] for number in range(len(points))], seeds)
+    monitor = settings["monitor"]
+    merits = [-math.inf if mean is None else BETTER[monitor] * round(mean, 9) for mean in table[monitor]]
+    chosen = int(np.argmax(merits))
+    if merits[chosen] == -math.inf:
+        raise TrainingError(
+            f"The loss of every point of the sweep is not finite in fold {fold}; lower its `learning_rate`."
+        )
+    with whole(out / "sweep.csv") as beside:
+        table.with_columns(chosen=pl.col("point") == chosen + 1).write_csv(beside)
+    write_text(out / "sweep.json", json.dumps(points[chosen], indent=1) + "\n")
+
+
+def _results(data: Inputs, trainings: list[Training], store: Path) -> list[Result]:
+    """Return the result of each training: of those that `store` has from there, of others after training them."""
+    read = _identity(data)
+    keys = [digest([read, REGISTRY[entry["type"]].version, entry, seed]) for entry, seed in trainings]
+    finished = _finished(store)
+    missing = {key: training for key, training in zip(keys, trainings, strict=True) if key not in finished}
+    print(f"{len(missing)} trainings, {len(keys) - len(missing)} are finished")
+    if missing:
+        for names, found in _train(data, missing):
+            finished |= dict(zip(names, found, strict=True))
+            write_text(store, json.dumps(finished, indent=1) + "\n")
+            print(f"{len(names)} trained")
+    return [finished[key] for key in keys]
+
+
+def _train(data: Inputs, trainings: dict[str, Training]) -> Iterator[tuple[list[str], list[Result]]]:
+    """Yield the keys and results of trainings, several at once where they can be stacked."""
+    scaled = untrained(data, *next(iter(trainings.values())))
+    fit_scaling(scaled, data)
+    batch = as_batch(scaled, data)
+    train, val = learnt_from(batch, data)
+    stacks: dict[str, list[str]] = {}
+    for key, (entry, seed) in trainings.items():
+        shape = {name: value for name, value in entry.items() if name not in OWN}
+        stacks.setdefault(digest([shape, seed]), []).append(key)
+    for alike in stacks.values():
+        first = untrained(data, *trainings[alike[0]]).scheme
+        size = most_together(first) if can_be_stacked(first) else 1
+        for keys in _parts(alike, size):
+            entries, seed = [trainings[key][0] for key in keys], trainings[keys[0]][1]
+            with reproducible(seed):
+                models = []
+                for entry in entries:
+                    torch.manual_seed(seed)
+                    models.append(untrained(data, entry, seed))
+                schemes = [model.scheme for model in models]
+                if len(schemes) > 1:
+                    converged = [history is not None for history in fit_stack(schemes, train, val)]
+                else:
+                    converged = [_converges(models[0], train, val)]
+            found: list[Result] = []
+            for model, fine in zip(models, converged, strict=True):
+                model.prior = scaled.prior
+                found.append(_score(model, val) if fine else None)
+            yield keys, found
+
+
+def _converges(model: Model, train: Batch, val: Batch) -> bool:
+    try:
+        model.scheme.learn(train, val)
+    except DivergedError:
+        return False
+    return True
+
+
+def _score(model: Model, val: Batch) -> Result:
+    told = contributions(val.labels.numpy(), model.predict(val), len(model.description.classes))
+    return {"val_loss": float(told.log_loss.mean()), "val_accuracy": float(told.right.mean())}
+
+
+def _table(points: list[dict[str, Any]], results: list[list[Result]], seeds: Sequence[int]) -> pl.DataFrame:
+    """Return a row a point: its number, what it sets, the scores with each seed, and their means."""
+    columns: dict[str, Any] = {"point": range(1, len(points) + 1)}
+    columns |= {name: [point[name] for point in points] for name in points[0]}
+    for score in BETTER:
+        values = [[None if found is None else found[score] for found in row] for row in results]
+        means = [None if None in row else math.fsum(filter(None, row)) / len(row) for row in values]
+        columns |= {f"{score}_seed{seed}": [row[i] for row in values] for i, seed in enumerate(seeds)}
+        columns[score] = pl.Series(means, dtype=pl.Float64)
+    return pl.DataFrame(columns, strict=False)
+
+
+def _by(entries: list[dict[str, Any]], key: str) -> list[list[tuple[int, dict[str, Any]]]]:
+    """Return the entries with their positions, those with one value of `key` together."""
+    groups: dict[Any, list[tuple[int, dict[str, Any]]]] = {}
+    for number, entry in enumerate(entries):
+        groups.setdefault(entry.get(key), []).append((number, entry))
+    return list(groups.values())
+
+
+def _parts(values: list[T], size: int) -> list[list[T]]:
+    return [values[start : start + size] for start in range(0, len(values), size)]
+
+
+def _identity(data: Inputs) -> str:
+    """Return a digest of everything that was read."""
+    content = hashlib.blake2b(digest_size=16)
+    for array in (*data.x, data.present, data.labels):
+        content.update(f"{array.dtype}{array.shape}".encode())
+        content.update(np.ascontiguousarray(array).data)
+    told = [data.kind, data.names, data.classes, data.splits.tolist(), data.groups.tolist(), content.hexdigest()]
+    return digest(told)
+
+
+def _finished(store: Path) -> dict[str, Result]:
+    if not store.exists():
+        return {}
+    try:
+        return json.loads(store.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StoreError(f"{store} cannot be read ({error}); delete it and sweep again.") from error
