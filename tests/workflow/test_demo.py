@@ -6,6 +6,7 @@ It runs in this checkout, as `make demo` does; after `make demo` it has nothing 
 import csv
 import subprocess
 import sys
+from math import log
 
 import notebooks
 import pytest
@@ -66,6 +67,16 @@ def test_late_fusion_does_not_fall_below_the_best_modality(accuracy, scheme):
 @pytest.mark.parametrize("scheme", TOGETHER)
 def test_what_sees_all_modalities_together_beats_the_ceiling_of_each(accuracy, scheme):
     assert accuracy[scheme] >= 0.8
+
+
+def test_each_modality_is_worth_what_its_clips_tell(accuracy):
+    """Of three bits the sound tells one that nothing else does; motion tells one that the video tells too."""
+    shares = {
+        row["modalities"]: float(row["log_loss"]) for row in table("tables/modalities.csv") if row["row"] == "share"
+    }
+    assert sum(shares.values()) == pytest.approx(log(8), abs=0.1)
+    assert shares["sound"] == pytest.approx(log(2), abs=0.15)
+    assert shares["video"] > shares["sound"] > shares["motion"] > 0.2
 
 
 def test_calibration_lowers_the_log_loss(accuracy):
