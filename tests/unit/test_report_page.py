@@ -71,7 +71,7 @@ const panel = () => ({
   given: [...document.querySelectorAll("#clips-shown article:first-child tbody tr")].map(
     (row) => [...row.cells].map((cell) => cell.textContent)),
   pictures: [...document.querySelectorAll("#clips-shown img")].map((image) => image.src.slice(0, 23)),
-  why: document.querySelector("#clips-shown .hint")?.textContent,
+  why: document.querySelector("#clips-shown .hint").textContent,
   chosen: [...document.querySelectorAll("#confusion [aria-selected]")].map(
     (cell) => [cell.parentElement.sectionRowIndex, cell.cellIndex - 1]),
   stops: document.querySelectorAll('#confusion [tabindex="0"]').length,
@@ -144,7 +144,12 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grey = np.full((2, 24, 32, 3), 99, np.uint8)
     clips = {clip: (grey, np.ones(8000)) for clip in experiment.items(folder)["clip"]}
     decoded = {"s0": write_shard(folder / "s0.zarr.zip", clips)}
-    draw_clips(results, list(experiment.accuracies), ["1"], experiment.seeds, decoded, results / "clips" / "clips.json")
+    out = results / "clips" / "clips.json"
+    draw_clips(results, list(experiment.accuracies), ["1"], experiment.seeds, decoded, out)
+    drawn = json.loads(out.read_text(encoding="utf-8"))
+    for clip in drawn["clips"]:
+        clip["why"] = f"</script>{IMAGE}"
+    out.write_text(json.dumps(drawn), encoding="utf-8")
     build_report(results, experiment.config(), TEMPLATE)
     return results
 
@@ -178,6 +183,7 @@ def test_labels_are_text_and_never_run(page: str, visited: tuple[dict[str, Any],
     assert set(seen["images"]) == {"data:image/jpeg;base64,"}
     assert seen["scripts"] == 3  # the numbers, the script of the page, the one of this test
     assert seen["classes"] == seen["perClass"] == sorted(CLASSES)
+    assert seen["clicked"]["why"] == f"</script>{IMAGE}"
 
 
 def test_a_heading_sorts_the_table(visited: tuple[dict[str, Any], str]) -> None:
