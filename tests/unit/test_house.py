@@ -1,5 +1,6 @@
 """The house: the lock agrees with the project, nothing names a host, imports that each job repeats stay light."""
 
+import json
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCKS = ("requirements.txt", "bootstrap.txt", "requirements-parity.txt")
 HEAVY = {"torch", "torchvision", "torchaudio", "cv2", "av", "decord", "sklearn", "scipy", "matplotlib", "timm"}
+FACTORS = ("digit", "direction", "sound")
 LIGHT = (
     "braid.config",
     "braid.index",
@@ -121,3 +123,21 @@ def test_the_readme_shows_the_graph_of_the_rules():
     command = [sys.executable, "-m", "snakemake", "--rulegraph", "mermaid-js"]
     graph = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout
     assert sorted(shown[1].splitlines()) == sorted(graph.splitlines())
+
+
+def test_the_page_of_backbones_shows_what_was_learnt():
+    """Its tables are those of benchmarks/results/learn.json, which `make learn` writes."""
+    learnt = json.loads((ROOT / "benchmarks" / "results" / "learn.json").read_text(encoding="utf-8"))["rows"]
+    lines = (ROOT / "docs" / "backbones.md").read_text(encoding="utf-8").splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    rows = {match[1]: row[1:] for row in cells if (match := re.match(r"`(\w+)`: ", row[0]))}
+    assert list(rows) == list(learnt)
+    for name, (millions, label, _, *factors) in rows.items():
+        found = learnt[name]
+        assert [float(share) for share in (label, *factors)] == [found[key] for key in ("label", *FACTORS)]
+        assert millions == (f"{found['multiply_adds'] / 1e6:.0f}" if "multiply_adds" in found else "")
+    orders = {row[0]: row[1:] for row in cells if row[0] in ("ordered", "reversed", "shuffled", "repeated")}
+    assert len(orders) == 4
+    for order, shares in orders.items():
+        names = ("flow", "rgb", "small")
+        assert [float(share) for share in shares] == [learnt[name][f"{order}_label"] for name in names]
