@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 import pytest
 from jsonschema import Draft202012Validator
-from report_results import PROBLEMS, Experiment
+from report_results import BENCHMARK, PROBLEMS, Experiment
 
 from braid import SCHEMAS
 from braid.config import schema
@@ -134,6 +135,20 @@ def test_items_without_any_modality_are_marked_as_guessed(tmp_path: Path) -> Non
     assert "1 of them has none of its modalities" in (results / "report.html").read_text(encoding="utf-8")
 
 
+def test_the_summary_names_what_is_confused_most_and_where_fusion_gains(results: Path) -> None:
+    best = pl.read_csv(results / "tables" / "schemes.csv")["scheme"][0]
+    counts = pl.read_csv(results / "tables" / "confusions.csv").filter(scheme=best)
+    most = counts.filter(pl.col("true") != pl.col("predicted"))["count"].max()
+    gains = pl.read_csv(results / "tables" / "gains.csv").filter(scheme=best)["gain"]
+    page = re.sub(r"<[^>]+>", "", (results / "report.html").read_text(encoding="utf-8"))
+    told = re.search(rf"What {best} confuses most is (\w+), taken for (\w+) in (\d+) of (\d+)\sanswers", page)
+    assert told is not None
+    pair = counts.filter(pl.col("true") == told[1], pl.col("predicted") == told[2])
+    assert pair["count"].item() == most == int(told[3])
+    assert counts.filter(pl.col("true") == told[1])["count"].sum() == int(told[4])
+    assert f"is higher in {(gains > 0).sum()} of 3\u00a0classes and lower in {(gains < 0).sum()}." in page
+
+
 def test_costs_add_up_over_jobs_and_leave_the_report_out(results: Path) -> None:
     costs = pl.read_csv(results / "tables" / "costs.csv").rows_by_key("rule", named=True, unique=True)
     assert costs["decode_shard"] == {
@@ -145,6 +160,30 @@ def test_costs_add_up_over_jobs_and_leave_the_report_out(results: Path) -> None:
     }
     assert costs["list_problems"]["cpu_seconds"] is None
     assert set(costs) == {"decode_shard", "list_problems"}
+
+
+def test_costs_are_told_apart_by_name_and_stages_by_size(tmp_path: Path) -> None:
+    experiment = Experiment(seeds=(0,))
+    results = experiment.write(tmp_path)
+    for shard, seconds in (("s0", 3.0), ("s1", 4.0)):
+        line = f"{seconds}\t0:00:03\t100\t1\t1\t1\t0\t0\t90\t{seconds}\n"
+        write_text(results / "benchmarks" / "extract_features" / "clip" / f"{shard}.tsv", BENCHMARK + line)
+    build_report(results, experiment.config(), TEMPLATE)
+    names = pl.read_csv(results / "tables" / "costs_by_name.csv")
+    assert names.select("rule", "name", "jobs", "seconds").rows() == [("extract_features", "clip", 2, 7.0)]
+    assert pl.read_csv(results / "tables" / "costs.csv").filter(rule="extract_features")["seconds"].item() == 7.0
+    sizes = pl.read_csv(results / "tables" / "sizes.csv").rows_by_key("stage", named=True, unique=True)
+    written = [path.stat().st_size for path in (results / "features").rglob("*.h5")]
+    assert sizes["features"] == {"files": len(written), "mebibytes": pytest.approx(sum(written) / 2**20)}
+    assert "flow" not in sizes
+
+
+def test_curves_hold_every_epoch_of_every_run(results: Path) -> None:
+    curves = pl.read_csv(results / "tables" / "curves.csv")
+    assert curves.filter(scheme="early").height == 2 * 3 * 12  # folds, seeds, epochs
+    assert set(curves.filter(scheme="late")["part"]) == {"passt", "clip"}
+    kept = curves.filter(pl.col("kept"), scheme="early", fold=2, seed=1)["epoch"].to_list()
+    assert kept == [9]
 
 
 def test_streams_are_counted_by_status(results: Path) -> None:

@@ -136,6 +136,8 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         schemes=schemes,
         best=schemes[0],
         best_single=next((scheme for scheme in schemes if scheme["type"] == "single"), None),
+        confused=_most_confused(data["confusions"], schemes[0]["scheme"]),
+        gains=data["gains"].filter(scheme=schemes[0]["scheme"])["gain"].to_list(),
         pairs=comparison.matrix(data["pairs"]),
         n_pairs=data["pairs"].height,
         n_groups=comparison.n_groups(found),
@@ -158,6 +160,13 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         commit=provenance.commit(template.parent),
         config_text=yaml.safe_dump(found.config, sort_keys=False, allow_unicode=True),
     )
+
+
+def _most_confused(confusions: pl.DataFrame, scheme: str) -> dict[str, Any] | None:
+    """Return the cell of most errors of a scheme and the `support` of its row; None where every answer is right."""
+    mine = confusions.filter(scheme=scheme).with_columns(support=pl.col("count").sum().over("true"))
+    wrong = mine.filter(pl.col("true") != pl.col("predicted"), pl.col("count") > 0)
+    return wrong.sort("count", descending=True, maintain_order=True).row(0, named=True) if wrong.height else None
 
 
 def _csv(table: pl.DataFrame) -> str:
