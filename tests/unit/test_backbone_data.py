@@ -6,6 +6,7 @@ import itertools
 from pathlib import Path
 from typing import Any, ClassVar
 
+import cv2
 import numpy as np
 import polars as pl
 import pytest
@@ -84,6 +85,15 @@ def test_batches_do_not_depend_on_the_number_of_processes(stored, kind):
     assert [batch.labels.tolist() for batch in found[0]] == [data.labels[batch].tolist() for batch in order]
     assert found[0][0].raw.shape == (3, 1, 4, 2, 32, 32)
     assert (found[0][0].draws is None) == (kind is Evaluation)
+
+
+def test_processes_start_where_opencv_has_run_in_parallel(stored):
+    items, shards = stored
+    cv2.setNumThreads(4)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (9, 9), 0)  # starts OpenCV's own threads
+    data = Training(items, shards, video("flow"), 1)
+    data[0, 0]
+    assert len(next(loader(data, iter([[(0, 0), (0, 1)]]), 1, pin=False)).raw) == 2
 
 
 def test_batches_may_be_without_an_end(stored):

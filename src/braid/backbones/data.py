@@ -190,6 +190,8 @@ def loader(data: Items, batches: Iterable[Sequence[Any]], workers: int, pin: boo
     BraidError
         An item cannot be read; it is named.
     """
+    # Before processes are forked: they would inherit OpenCV's pool without its threads, and wait for these for ever.
+    cv2.setNumThreads(1)
     read = DataLoader(
         data,
         batch_sampler=batches,  # type: ignore[arg-type]
@@ -210,7 +212,6 @@ def loader(data: Items, batches: Iterable[Sequence[Any]], workers: int, pin: boo
 def _begin(_: int) -> None:
     data: Any = getattr(get_worker_info(), "dataset")  # noqa: B009 (its type is not known)
     data.shards.forget()
-    cv2.setNumThreads(1)
     gc.freeze()  # what the parent left to be collected, another loader perhaps, is not this process's to close
 
 
