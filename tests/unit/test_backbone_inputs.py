@@ -125,6 +125,15 @@ def test_random_views_stay_in_the_item():
     assert all(np.diff(each).tolist() == [5, 5, 5] for each in seen)
 
 
+@pytest.mark.parametrize("n", [3, 4, 5])
+def test_segments_stay_in_an_item_with_hardly_room_for_a_view(n):
+    source = video(clip_length=4, frame_rate=25.0, segments=6)
+    clip = clips(2)
+    clip.decoded.pictures[:] = np.arange(50, dtype=np.uint8)[:, None, None, None]
+    seen = source.sample(clip, 0.4, 0.4 + n / 25, None)[:, :, 0, 0, 0]
+    assert (seen.min(), seen.max()) == (10, 9 + n)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_short_item_holds_its_last_frame(kind):
     source = video(kind, clip_length=8)

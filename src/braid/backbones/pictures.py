@@ -112,7 +112,8 @@ class Pictures(VideoPlanner, Input):
             within = rng.random(self.n_segments)
         else:  # of whole frames that start in a part, the middle is half a frame before that of the part
             within = 0.5 - (0 if single else frame / 2) * self.n_segments / room
-        return start + (np.arange(self.n_segments) + within) * room / self.n_segments
+        later = (np.arange(self.n_segments) + within) * room / self.n_segments
+        return start + np.maximum(later, 0)  # a part may be less than a frame
 
     def centred(self, clip: Clips, view: View) -> Tensor:
         black = view.indices == sampling.BLACK

@@ -12,8 +12,8 @@ from typing import Any
 from braid.registry import Entry
 
 REGISTRY: dict[str, Entry] = {
-    "x3d": Entry("braid.backbones.networks:x3d", 1),
-    "torchvision_video": Entry("braid.backbones.networks:torchvision_video", 1),
+    "x3d": Entry("braid.backbones.networks:x3d", 2),
+    "torchvision_video": Entry("braid.backbones.networks:torchvision_video", 2),
     "timm": Entry("braid.backbones.networks:timm_frames", 1),
     "logmel": Entry("braid.backbones.networks:logmel", 1),
 }
