@@ -126,6 +126,15 @@ def test_what_was_killed_with_other_settings_is_of_no_use(task: Task, capsys: py
     assert same(out, task.train("another", epochs=2))
 
 
+def test_only_what_is_saved_replaces_what_was_begun_with_other_settings(tmp_path: Path) -> None:
+    """Several processes look for their checkpoint at once; none of them takes anything away from under another."""
+    Checkpoints(tmp_path, "that").save({"a": 1})
+    this = Checkpoints(tmp_path, "this")
+    assert this.load() is None and Checkpoints(tmp_path, "that").load() == {"a": 1}
+    this.save({"a": 2})
+    assert this.load() == {"a": 2} and Checkpoints(tmp_path, "that").load() is None
+
+
 def test_a_damaged_checkpoint_is_a_sentence(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "this")
     assert checkpoints.load() is None
@@ -167,6 +176,15 @@ def test_a_loss_that_is_not_finite_is_a_sentence(task: Task, devices: int) -> No
     sentence = r"^The training loss of backbone ways is not finite in epoch 1: lower `learning_rate`, now 1e\+30"
     with pytest.raises(TrainingError, match=sentence):
         task.train(f"infinite {devices}", devices, optimizer="sgd", learning_rate=1e30)
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_shard_that_is_missing_is_a_sentence(task: Task, devices: int) -> None:
+    few = {kind: paths[:1] for kind, paths in task.shards.items()}
+    with pytest.raises(StoreError, match=r"^item .*: none of the 1 flow shards given is \S+\.zarr\.zip$"):
+        train_backbone(
+            "ways", task.items, "1", few, quick(), task.folder / f"few {devices}" / "fold1", 1, "cpu", devices
+        )
 
 
 def test_too_little_memory_is_a_sentence(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

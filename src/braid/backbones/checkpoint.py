@@ -19,8 +19,8 @@ class Checkpoints:
     Parameters
     ----------
     folder : Path
-        Holds a folder for the training, and nothing of another one: what is there of one with other data or settings is
-        of no use any more and goes.
+        Holds a folder for the training. What is there of one with other data or settings is of no use any more and goes
+        when this one is first saved, which one process does; several read here at once.
     identity : JSON
         Whatever decides the result.
     """
@@ -28,12 +28,12 @@ class Checkpoints:
     def __init__(self, folder: Path, identity: Any) -> None:
         self._folder = folder
         self._path = folder / digest(identity) / "checkpoint.pt"
-        for other in folder.glob("*"):
-            if other != self._path.parent:
-                shutil.rmtree(other)
 
     def save(self, state: dict[str, Any]) -> None:
         """Keep `state`: tensors, numbers, text, and lists and dictionaries of them."""
+        for other in self._folder.glob("*"):
+            if other != self._path.parent:
+                shutil.rmtree(other)
         buffer = io.BytesIO()
         torch.save(state, buffer)
         with whole(self._path) as beside:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -17,7 +18,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from braid import manifest, metrics, weights
+from braid import errors, manifest, metrics, weights
 from braid.backbones import data, inputs, model, networks
 from braid.backbones.checkpoint import Checkpoints
 from braid.backbones.count import count
@@ -117,8 +118,8 @@ def train_backbone(
     try:
         fabric.launch(partial(_train, job=job))
     except ProcessRaisedException as error:
-        _, raised, sentence = str(error).rpartition(f"{TrainingError.__module__}.{TrainingError.__name__}: ")
-        raise TrainingError(sentence.strip()) if raised else error from error
+        found = re.search(rf".*^{errors.__name__}\.(\w+): (.*)", str(error), re.MULTILINE | re.DOTALL)
+        raise getattr(errors, found[1])(found[2].strip()) if found else error from error
 
 
 def _train(fabric: Fabric, job: Job) -> None:
