@@ -49,7 +49,7 @@ def test_the_first_line_of_each_list_of_hmdb51_counts(hmdb51):
         assert f"{action}/{path.read_text(encoding='utf-8').splitlines()[0].split()[0]}" in items
 
 
-def test_val_of_hmdb51_is_a_share_of_train_and_shares_no_source_video_with_it(hmdb51):
+def test_val_of_hmdb51_is_a_share_of_train_and_shares_no_source_video_of_an_action_with_it(hmdb51):
     items = indexed(hmdb51, "hmdb51", "--val", "0.15", "--seed", "3")
     for k in (1, 2, 3):
         counts = Counter(items[f"split_{k}"])

@@ -31,7 +31,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "hmdb51",
         help="HMDB51 with its three official splits",
         description="ROOT holds the unpacked clips, a folder an action, and the folder testTrainMulti_7030_splits. "
-        "Clips that are cut from one video are a group.",
+        "Clips of an action that are cut from one video are a group; other actions are cut from that video too, on "
+        "both sides of the official splits.",
     )
     parser.add_argument("root", type=Path, metavar="ROOT")
     parser.add_argument("--splits", type=Path, metavar="DIR", help="folder of the split files, where it is elsewhere")
@@ -77,5 +78,5 @@ def find(root: Path, splits: Path | None, val: float, seed: int) -> Source:
                 file = str(clips / action / name)
                 row = {"item": item, "video": file, "audio": file, "label": action, "group": f"{action}/{match[1]}"}
                 rows.setdefault(item, row)[f"split_{fold}"] = SPLIT_OF[code]
-    notes = [f"{val:.0%} of the training clips of each split, by whole source videos, are val."] if val else []
+    notes = [f"{val:.0%} of the training clips of each split, by source videos of an action, are val."] if val else []
     return official.source(list(rows.values()), N_SPLITS, val, seed, notes)
