@@ -163,13 +163,27 @@ def test_accuracies_of_grids(tmp_path):
             writer.append(item, np.zeros(1, np.float32), view_scores=np.array(scores, np.float32))
         writer.append("lost", None, status="missing")
     labels = {"x": "a", "y": "b", "lost": "a"}
-    rows = list(grid.counts([tmp_path / "s.h5"], labels, dict.fromkeys(labels, "s")))
+    rows = list(grid.counts([([tmp_path / "s.h5"], labels)], dict.fromkeys(labels, "s")))
     right = {(row["views"], row["average"]): row["right"] for row in rows}
     assert {row["n"] for row in rows} == {2}
     assert right[1, "probabilities"] == 0  # the view in the middle
     assert right[2, "logits"] == 2
     assert right[3, "vote"] == 1 and right[3, "logits"] == 2 and right[3, "probabilities"] == 1
-    assert list(grid.counts([tmp_path / "s.h5"], {}, {})) == []
+    assert list(grid.counts([([tmp_path / "s.h5"], {})], {})) == []
+
+
+def test_folds_whose_items_have_more_views_are_judged_on_one_grid(tmp_path):
+    """Of `views: all` the longest item of a fold decides how many there are in it."""
+    attrs = {"classes": ["a", "b"], "settings": chosen(views="all"), "backbone": {"type": "x3d"}}
+    folds = []
+    for fold, n_views in enumerate((3, 7)):
+        (tmp_path / str(fold)).mkdir()
+        path = tmp_path / str(fold) / "s.h5"
+        with FeatureWriter(path, attrs) as writer:
+            writer.append(f"x{fold}", np.zeros(1, np.float32), view_scores=np.zeros((n_views, 2), np.float32))
+        folds.append(([path], {f"x{fold}": "a"}))
+    rows = list(grid.counts(folds, {"x0": "s", "x1": "s"}))
+    assert {row["views"] for row in rows} == {1, 2, 4, 7} and {row["n"] for row in rows} == {2}
 
 
 def test_which_shards_a_backbone_reads():

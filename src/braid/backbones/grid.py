@@ -9,7 +9,7 @@ Letters: N_t × N_s views of the full grid, n_t × n_s of a smaller one, K class
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,15 +73,15 @@ def layout_of(attrs: Mapping[str, Any]) -> tuple[int, str, str]:
 
 
 def counts(
-    paths: Sequence[str | Path], labels: Mapping[str, str], of_shard: Mapping[str, str]
+    folds: Iterable[tuple[Sequence[str | Path], Mapping[str, str]]], of_shard: Mapping[str, str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield how many items every smaller grid gets right: one row an average, n_t and n_s.
+    """Yield how many items every smaller grid gets right, all folds together: one row an average, n_t and n_s.
 
     Parameters
     ----------
-    paths : feature shards, `{shard}.h5`, of one backbone and fold
-    labels : mapping
-        Item → label, of the items to judge by. Items without a usable stream are left out.
+    folds : pairs of paths and labels
+        Feature shards, `{shard}.h5`, of one backbone in a fold, and item → label of the items to judge by. Items
+        without a usable stream are left out.
     of_shard : mapping
         Item → name of the shard that it is in.
 
@@ -92,7 +92,7 @@ def counts(
     """
     found: dict[int, list[tuple[np.ndarray, int]]] = {}  # by the number of views
     n_crops, placement, layout = 1, "even", "line"
-    for path in paths:
+    for path, labels in ((path, labels) for paths, labels in folds for path in paths):
         with FeatureShard(path) as shard:
             classes = shard.attrs["classes"]
             n_crops, placement, layout = layout_of(shard.attrs)

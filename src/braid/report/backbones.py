@@ -31,16 +31,15 @@ def views(found: Results) -> pl.DataFrame:
     rows = []
     for name in readers(found.config):
         settings = found.config["extractors"][name]
-        parts = [pl.DataFrame(schema=COUNTED)]
+        parts = []
         for fold in found.folds:
             used = found.items.filter(pl.col(f"split_{fold}") == judged, pl.col("label").is_not_null())
             paths = [found.folder / "features" / name / f"fold{fold}" / f"{shard}.h5" for shard in found.index.shards]
-            labels = dict(used.select("item", "label").iter_rows())
-            parts.append(pl.DataFrame(list(grid.counts(paths, labels, of_shard)), schema=COUNTED))
-        summed = pl.concat(parts).group_by("average", "views", "crops", maintain_order=True).sum()
+            parts.append((paths, dict(used.select("item", "label").iter_rows())))
+        counted = pl.DataFrame(list(grid.counts(parts, of_shard)), schema=COUNTED)
         most = (pl.col("views") == pl.col("views").max()) & (pl.col("crops") == pl.col("crops").max())
         rows.append(
-            summed.select(
+            counted.select(
                 pl.lit(name).alias("extractor"),
                 pl.lit(settings["backbone"]).alias("backbone"),
                 pl.lit(judged).alias("split"),
