@@ -133,6 +133,26 @@ def test_decoded_shards_deleted(project):
     assert project.planned() == set()
 
 
+def test_sweep(project):
+    """A longer sweep trains what is new, and its scheme once more."""
+    edit(project, "schemes.sound.sweep", {"parameters": {"momentum": [0.9]}})
+    sweeping = "Sweeping sound, fold 1"
+    assert project.planned() == {sweeping, SCHEMES["sound"], *JUDGED}
+    project.snakemake()
+    assert project.planned() == set()
+    edit(project, "schemes.sound.sweep", {"budget": None, "parameters": {"momentum": [0.9]}})
+    assert project.planned() == set()
+    edit(project, "schemes.sound.sweep.parameters.momentum", [0.9, 0.5])
+    assert project.planned() == {sweeping, SCHEMES["sound"], *JUDGED}
+    project.snakemake()
+    log = project.results / "logs" / "sweep_scheme" / "sound" / "fold1.log"
+    assert "1 trainings, 1 are finished" in log.read_text(encoding="utf-8")
+    assert project.planned() == set()
+    edit(project, "seeds", [0, 1])
+    seeds = {f"Training {scheme}, fold 1, seed 1" for scheme in SCHEMES}
+    assert project.planned() == {sweeping, SCHEMES["sound"], *seeds, *JUDGED}
+
+
 def test_new_scheme(project):
     edit(project, "schemes.late", {"type": "late", "features": ["sound", "flow3d"]})
     assert project.planned() == {"Training late, fold 1, seed 0", *JUDGED}

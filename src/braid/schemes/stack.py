@@ -39,8 +39,8 @@ OWN = (
 """Settings in which the networks of a stack may differ; all others shape the network or its random numbers."""
 
 MOST_NETWORKS = 64
-MOST_NUMBERS = 2_000_000
-"""Parameters of a stack, 8 MB: with its gradients and moments in memory, larger ones are slower than one by one."""
+MOST_NUMBERS = 1_000_000
+"""Parameters of a stack, 4 MB: with its gradients and moments in memory, larger ones are slower than one by one."""
 
 
 def can_be_stacked(scheme: Scheme) -> bool:
