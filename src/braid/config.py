@@ -14,6 +14,7 @@ from contextlib import suppress
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -115,6 +116,25 @@ def check_classes(config: Mapping[str, Any], classes: list[str]) -> None:
                 f"an extractor of type clip that has just the labels under `classes`, if need be each with a better "
                 f"word, as in `classes: {{metro_station: metro station}}`, or one of type backbone."
             )
+
+
+class _Strict(yaml.SafeLoader):
+    """YAML whose mappings name nothing twice; by itself the last one wins, and the others are gone."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                where = f"{self.name}, line {key.start_mark.line + 1}"
+                raise ConfigError(f"{where}: the key {key.value!r} is there for the second time; take one of them out.")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def refuse_keys_twice(path: str) -> None:
+    """Raise ConfigError where a mapping of the YAML file at `path` has a key twice."""
+    with Path(path).open(encoding="utf-8") as file:  # whose name the loader knows
+        yaml.load(file, _Strict)
 
 
 def folds(config: Mapping[str, Any], splits: Mapping[str, list[str]]) -> list[str]:

@@ -335,3 +335,12 @@ def test_a_scheme_is_trained_on_every_subset_of_at_most_six(n, allowed):
     else:
         with pytest.raises(ConfigError, match=r"all\.worth asks what each of its 7 features is worth, .* 2 to 6"):
             config.load(raw)
+
+
+def test_a_key_that_is_there_twice_is_named_with_its_line(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("schemes:\n  early: {type: early}\n  late: &x {type: late}\n  early: *x\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"mine\.yaml, line 4: the key 'early' is there for the second time"):
+        config.refuse_keys_twice(str(path))
+    path.write_text("schemes:\n  a: &x {type: late}\n  b: {<<: *x, type: early}\n", encoding="utf-8")
+    config.refuse_keys_twice(str(path))

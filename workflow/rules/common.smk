@@ -27,6 +27,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.executable = shlex.quote(sys.executable)
 
 try:
+    for path in workflow.configfiles:
+        configs.refuse_keys_twice(path)
     CONFIG = configs.load(config)
     RESULTS = f"results/{CONFIG['name']}"
     # A run writes the index when it starts (`onstart`), and its jobs read that: an edit of the manifest, and a dry
