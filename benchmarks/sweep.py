@@ -130,7 +130,7 @@ def main() -> None:
         processes = one_process_each(folder, entry_of(N_STACKED))
     found = {"stacked": stacked, "one by one in one process": alone, "one process each": processes}
     cost = {way: costs["cpu_seconds_each"] for way, costs in found.items()}
-    result = {"items": N_TRAIN, "val_items": N_VAL, "dim": DIM, "classes": N_CLASSES} | found
+    result: dict[str, Any] = {"items": N_TRAIN, "val_items": N_VAL, "dim": DIM, "classes": N_CLASSES} | found
     result["ratio"] = round(cost["one process each"] / cost["stacked"], 1)
     result["minutes for 1,000 trainings on 2 cores"] = {
         way: round(1000 * each / 2 / 60, 1) for way, each in cost.items()
