@@ -105,7 +105,7 @@ def speed(decoded: Path) -> dict:
                         cv2.calcOpticalFlowFarneback(first, second, np.empty(0), 0.5, 3, 15, 3, 5, 1.2, 0)
 
         def stage() -> None:
-            compute_flow(decoded, path, settings(), os.cpu_count() or 1, "cpu", 0)
+            compute_flow(decoded, path, settings(), os.cpu_count() or 1, "cpu")
 
         def reading() -> None:
             with FlowShard(path) as shard:

@@ -18,8 +18,8 @@ def interval(low: float | None, high: float | None) -> str:
 
 
 def points(value: float | None) -> str:
-    """Write a difference in hundredths with its sign."""
-    return NONE if value is None else f"{value:+.1f}".replace("-", "−")
+    """Write a difference in hundredths with its sign, one that rounds to zero without."""
+    return NONE if value is None else f"{round(value, 1) or 0.0:{'+' if round(value, 1) else ''}.1f}".replace("-", "−")
 
 
 def p_value(value: float) -> str:
