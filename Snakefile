@@ -39,12 +39,6 @@ rule decode:
         rules.list_problems.output,
 
 
-rule backbones:
-    """Train every backbone."""
-    input:
-        expand(rules.train_backbone.output, backbone=CONFIG["backbones"], fold=FOLDS),
-
-
 rule features:
     """Compute the features of every extractor."""
     input:

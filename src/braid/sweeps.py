@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import product
+from random import Random
 from typing import Any
-
-import numpy as np
 
 FIXED = ("type", "features", "monitor", "worth", "sweep")
 """Keys of a scheme that no sweep varies: what it is and reads, what judges the points, and what is no setting."""
@@ -30,7 +29,7 @@ def points(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
     n_all = math.prod(map(_count, values.values()))
     if sweep["budget"] is None or sweep["budget"] >= n_all:
         return [dict(zip(values, point, strict=True)) for point in product(*map(_listed, values.values()))]
-    random = np.random.default_rng(sweep["seed"])
+    random = Random(sweep["seed"])
     found: dict[str, dict[str, Any]] = {}
     while len(found) < sweep["budget"]:
         point = {name: _draw(each, random) for name, each in values.items()}
@@ -50,9 +49,9 @@ def _listed(values: Values) -> list[Any] | range:
     return values if isinstance(values, list) else range(math.ceil(values["low"]), math.floor(values["high"]) + 1)
 
 
-def _draw(values: Values, random: np.random.Generator) -> Any:
+def _draw(values: Values, random: Random) -> Any:
     if isinstance(values, list):
-        return values[random.integers(len(values))]
+        return random.choice(values)
     low, high = values["low"], values["high"]
     # Whole numbers: each is drawn for what rounds to it, so that the outer ones are as likely as the others.
     half = 0.5 if values["integer"] else 0.0

@@ -70,7 +70,7 @@ def fit(tmp_path, rows, paths, **changes):
 
 def test_the_registry_names_it_as_fitted():
     assert REGISTRY["sift"].load() is Sift
-    assert [kind for kind, entry in REGISTRY.items() if entry.fitted] == ["sift"]
+    assert [kind for kind, entry in REGISTRY.items() if entry.fitted] == ["sift", "backbone"]
 
 
 def test_descriptors_are_those_of_opencv_on_the_grey_frame():

@@ -12,7 +12,7 @@ import yaml
 from .conftest import ROOT
 from .known import bound, shares
 
-EPOCHS = {"motion": 14, "mel": 10}
+EPOCHS = {"motion": 10, "mel": 8}
 
 
 @pytest.fixture(scope="module")

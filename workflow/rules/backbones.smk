@@ -87,3 +87,9 @@ rule extract_trained:
         "Extracting {wildcards.extractor} from shard {wildcards.shard}, fold {wildcards.fold}"
     script:
         "../scripts/extract_trained.py"
+
+
+rule backbones:
+    """Train every backbone."""
+    input:
+        expand(rules.train_backbone.output, backbone=CONFIG["backbones"], fold=FOLDS),

@@ -118,7 +118,8 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             why = str(error).strip().splitlines()[0]
             raise ConfigError(
                 f"`compile: true` does not work on this machine ({why}). It needs a C++ compiler such as g++ on the "
-                "PATH, and for a GPU the package triton; install what is missing, or set `compile: false`."
+                "PATH, for a GPU the package triton, and an environment in a folder without a space in its path; "
+                "see to what is missing, or set `compile: false`."
             ) from error
 
     return call
