@@ -7,9 +7,8 @@ The schemas under `workflow/schemas/` are the one source of names, types, ranges
 from __future__ import annotations
 
 import copy
-import difflib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -18,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import Draft202012Validator
 
-from braid import SCHEMAS, sweeps
+from braid import SCHEMAS, sweeps, violations
 from braid.errors import ConfigError
 
 SECTIONS = ("decode", "report")
@@ -238,65 +237,7 @@ def _check(value: Any, rules: dict[str, Any], document: str, where: str) -> None
     rooted = {**rules, "$defs": schema(document).get("$defs", {})}
     errors = sorted(Draft202012Validator(rooted).iter_errors(value), key=lambda error: list(map(str, error.path)))
     if errors:
-        raise ConfigError("\n".join(sentence for error in errors for sentence in _sentences(error, where)))
-
-
-def _sentences(error: ValidationError, where: str) -> Iterator[str]:
-    path = ".".join([part for part in (where, *map(str, error.absolute_path)) if part]) or "the config"
-    key = path if path == "the config" else f"config key {path}"
-    rule: Any = error.validator
-    value: Any = error.instance
-    limit: Any = error.validator_value
-    rules: Any = error.schema
-    if rule == "additionalProperties":
-        known = list(rules["properties"])
-        for name in sorted(set(value) - set(known)):
-            near = difflib.get_close_matches(str(name), known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}."
-            yield f"{key} has no key {name!r}; {hint}"
-    elif rule == "required":
-        missing = [name for name in limit if name not in value]
-        yield f"{key} lacks {' and '.join(map(repr, missing))}."
-    elif rule == "type":
-        wanted = " or ".join(limit) if isinstance(limit, list) else limit
-        cure = f"; write [{value}]" if limit == "array" and isinstance(value, str) else ""
-        yield f"{key} must be of type {wanted}, got {value!r}{cure}."
-    elif rule == "minItems":
-        yield f"{key} must be a list with at least {limit}, got {value!r}."
-    elif rule == "uniqueItems":
-        yield f"{key} must not name anything twice, got {value!r}."
-    elif rule == "enum":
-        choices = ", ".join("null" if choice is None else str(choice) for choice in limit)
-        yield f"{key} must be one of {choices}, got {value!r}."
-    elif rule == "const":
-        yield f"{key} must be {limit!r}, got {value!r}."
-    elif rule == "minimum":
-        yield f"{key} must be at least {limit}, got {value!r}."
-    elif rule == "exclusiveMinimum":
-        yield f"{key} must be more than {limit}, got {value!r}."
-    elif rule == "maximum":
-        yield f"{key} must be at most {limit}, got {value!r}."
-    elif rule == "exclusiveMaximum":
-        yield f"{key} must be less than {limit}, got {value!r}."
-    elif rule == "pattern":
-        yield f"{key}: {value!r} must match {limit} (letters, digits and what the pattern names)."
-    elif rule == "anyOf":
-        yield f"{key} must be {' or '.join(map(_form, limit))}, got {value!r}."
-    else:
-        yield f"{key}: {error.message}."
-
-
-def _form(rule: dict[str, Any]) -> str:
-    """Return in words what one alternative of a rule allows."""
-    if "const" in rule:
-        return str(rule["const"])
-    if "enum" in rule:
-        return ", ".join(map(str, rule["enum"]))
-    words = {"null": "null", "array": "a list", "object": "a mapping", "string": "text"}
-    name = words.get(rule["type"], f"of type {rule['type']}")
-    least = rule.get("minimum", rule.get("minItems", rule.get("minProperties")))
-    what = "at least" if "minimum" in rule else "with at least"
-    return name if least is None else f"{name} {what} {least}"
+        raise ConfigError("\n".join(sentence for error in errors for sentence in violations.sentences(error, where)))
 
 
 def resolve(rule: dict[str, Any], document: str) -> dict[str, Any]:

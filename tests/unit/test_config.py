@@ -128,6 +128,7 @@ def test_load_leaves_its_argument_alone():
         ("folds", "1", "config key folds must be all or a list with at least 1, got '1'."),
         ("schemes.sound.features", "sound", "features must be of type array, got 'sound'; write [sound]."),
         ("schemes.sound.features", [], "config key schemes.sound.features must be a list with at least 1, got []."),
+        ("schemes.sound.features", ["sound", "look"], "must be a list with at most 1, got ['sound', 'look']."),
         ("schemes.sound.features", ["sound", "sound"], "must not name anything twice, got ['sound', 'sound']."),
         (
             "extractors.sound",
