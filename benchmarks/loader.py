@@ -86,7 +86,7 @@ class Bench:
         self.device, self.n_steps, self.size = device, STEPS[device], BATCH[device]
         self.input = inputs.make(settings)
         self.data = Training(items, shards, self.input, settings["seed"])
-        n_classes = int(items["code"].max()) + 1  # type: ignore[arg-type]
+        n_classes = items["code"].n_unique()
         self.network = networks.make(settings, self.input.n_channels, n_classes).to(device).train()
         self.optimiser = torch.optim.SGD(self.network.parameters(), settings["learning_rate"])
         self.batches = loader(self.data, self.keys(), workers, pin=device == "cuda")

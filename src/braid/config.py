@@ -342,7 +342,8 @@ def _is_heard(entry: dict[str, Any], section: str, name: str, config: dict[str, 
     if stored < heard:
         raise ConfigError(
             f"config key decode.sample_rate must be at least {heard} for {section}.{name} (type {entry['type']}), "
-            f"got {stored}; the network would be without the treble that it is made for."
+            f"got {stored}; the network would be without the treble that it is made for: write `decode: {{sample_rate: "
+            f"{heard}}}`, or a lower `sample_rate` where the entry has one."
         )
 
 

@@ -8,6 +8,18 @@ from typing import Any
 
 from jsonschema import ValidationError
 
+LIMITS = {
+    "const": "be {}",
+    "minimum": "be at least {}",
+    "exclusiveMinimum": "be more than {}",
+    "maximum": "be at most {}",
+    "exclusiveMaximum": "be less than {}",
+    "minItems": "be a list with at least {}",
+    "maxItems": "be a list with at most {}",
+    "uniqueItems": "not name anything twice",
+}
+"""What a value must do where a schema has one number, or one value, to say so."""
+
 
 def sentences(error: ValidationError, where: str) -> Iterator[str]:
     """Yield what is wrong with a value, and what it may be; `where` is the key of the checked mapping."""
@@ -30,25 +42,11 @@ def sentences(error: ValidationError, where: str) -> Iterator[str]:
         wanted = " or ".join(limit) if isinstance(limit, list) else limit
         cure = f"; write [{value}]" if limit == "array" and isinstance(value, str) else ""
         yield f"{key} must be of type {wanted}, got {value!r}{cure}."
-    elif rule == "minItems":
-        yield f"{key} must be a list with at least {limit}, got {value!r}."
-    elif rule == "maxItems":
-        yield f"{key} must be a list with at most {limit}, got {value!r}."
-    elif rule == "uniqueItems":
-        yield f"{key} must not name anything twice, got {value!r}."
     elif rule == "enum":
         choices = ", ".join("null" if choice is None else str(choice) for choice in limit)
         yield f"{key} must be one of {choices}, got {value!r}."
-    elif rule == "const":
-        yield f"{key} must be {limit!r}, got {value!r}."
-    elif rule == "minimum":
-        yield f"{key} must be at least {limit}, got {value!r}."
-    elif rule == "exclusiveMinimum":
-        yield f"{key} must be more than {limit}, got {value!r}."
-    elif rule == "maximum":
-        yield f"{key} must be at most {limit}, got {value!r}."
-    elif rule == "exclusiveMaximum":
-        yield f"{key} must be less than {limit}, got {value!r}."
+    elif rule in LIMITS:
+        yield f"{key} must {LIMITS[rule].format(repr(limit))}, got {value!r}."
     elif rule == "pattern":
         yield f"{key}: {value!r} must match {limit} (letters, digits and what the pattern names)."
     elif rule == "anyOf":

@@ -247,6 +247,20 @@ def test_everything_that_a_config_needs(offered, capsys, tmp_path):
     assert "none.yaml cannot be read" in capsys.readouterr().err
 
 
+def test_a_backbone_of_a_config_needs_its_weights_too(capsys, tmp_path, monkeypatch):
+    config = {
+        "name": "mine",
+        "manifest": "clips.tsv",
+        "backbones": {"trained": {"type": "x3d"}},
+        "extractors": {"trained": {"type": "backbone", "backbone": "trained"}},
+        "schemes": {"trained": {"type": "scores", "features": ["trained"]}},
+    }
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("BRAID_WEIGHTS", str(tmp_path))
+    assert main(["weights", "list", "--config", str(tmp_path / "mine.yaml")]) == 0
+    assert "x3d/xs" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("words", [["fetch"], ["list", "nonesuch/x"], ["list", "passt"], ["verify", "sift/x"]])
 def test_what_cannot_be_meant_is_refused(words, offered, capsys):
     assert main(["weights", *words]) == 2

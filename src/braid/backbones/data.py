@@ -210,8 +210,8 @@ def loader(data: Items, batches: Iterable[Sequence[Any]], workers: int, pin: boo
 
 
 def _begin(_: int) -> None:
-    data: Any = getattr(get_worker_info(), "dataset")  # noqa: B009 (its type is not known)
-    data.shards.forget()
+    here: Any = get_worker_info()
+    here.dataset.shards.forget()
     gc.freeze()  # what the parent left to be collected, another loader perhaps, is not this process's to close
 
 

@@ -34,11 +34,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "Clips of an action that are cut from one video are a group; other actions are cut from that video too, on "
         "both sides of the official splits.",
     )
-    parser.add_argument("root", type=Path, metavar="ROOT")
-    parser.add_argument("--splits", type=Path, metavar="DIR", help="folder of the split files, where it is elsewhere")
-    parser.set_defaults(
-        find=lambda arguments: find(arguments.root, arguments.splits, arguments.val, arguments.seed),
-    )
+    official.add_split_lists(parser, find)
     return parser
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -18,6 +19,13 @@ ARCHIVES = {".rar": "unrar x", ".zip": "unzip", ".gz": "tar xf", ".tar": "tar xf
 """Ending of an archive to the command that unpacks it."""
 SHOWN = 5
 """How many names a message shows."""
+
+
+def add_split_lists(parser: argparse.ArgumentParser, find: Callable[[Path, Path | None, float, int], Source]) -> None:
+    """Give a parser the arguments of a data set that is a folder of clips and a folder of split files."""
+    parser.add_argument("root", type=Path, metavar="ROOT")
+    parser.add_argument("--splits", type=Path, metavar="DIR", help="folder of the split files, where it is elsewhere")
+    parser.set_defaults(find=lambda given: find(given.root, given.splits, given.val, given.seed))
 
 
 def folder(root: Path, names: Iterable[str], holds: str) -> Path:

@@ -28,11 +28,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="ROOT holds the unpacked folders UCF-101 and ucfTrainTestlist. The clips of one of the 25 groups "
         "of an action share actors and background, and are a group.",
     )
-    parser.add_argument("root", type=Path, metavar="ROOT")
-    parser.add_argument("--splits", type=Path, metavar="DIR", help="folder of the split files, where it is elsewhere")
-    parser.set_defaults(
-        find=lambda arguments: find(arguments.root, arguments.splits, arguments.val, arguments.seed),
-    )
+    official.add_split_lists(parser, find)
     return parser
 
 

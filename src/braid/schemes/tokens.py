@@ -133,8 +133,8 @@ class Bottleneck(Scheme):
             for summary, own in zip(self.summaries, vectors, strict=True)
         ]
         shared = self.bottleneck.expand(n_items, -1, -1)
-        for number in range(len(self.streams[0])):  # type: ignore[arg-type]
-            layers = [stream[number] for stream in self.streams]  # type: ignore[index]
+        streams: Any = self.streams  # lists of layers
+        for number, layers in enumerate(zip(*streams, strict=True)):
             if number < self.n_alone:
                 x = [layer(own, src_key_padding_mask=gone) for layer, own, gone in zip(layers, x, absent, strict=True)]
                 continue

@@ -89,7 +89,7 @@ def _chosen(arguments: argparse.Namespace) -> Iterator[tuple[str, Weights]]:
         except (OSError, yaml.YAMLError) as error:
             raise WeightsError(f"{arguments.config} cannot be read: {error}") from error
         config = configs.load(raw)
-        entries = [*config["extractors"].values(), *config["flow"].values()]
+        entries = [settings for section in ("extractors", "backbones", "flow") for settings in config[section].values()]
         asked += [settings for settings in entries if is_fetched(settings)]
     elif not asked:
         asked = [catalogue.settings_of(name) for name in catalogue.listed()]
