@@ -30,6 +30,8 @@ INDEX = "index"
 """Name of the group with all records; clips are named by 16 hexadecimal digits."""
 DTYPES = {"frames": np.uint8, "offsets": np.int64, "times": np.float64, "waveform": np.float32}
 CHUNK_BYTES = 1 << 20
+CHUNKS_AT_ONCE = 8
+"""Chunks that are copied into a shard at once: each call of zarr costs as much as the copying of a chunk."""
 USABLE = ("ok", "short", "damaged")
 
 
@@ -114,7 +116,7 @@ class DecodedWriter:
 
 
 def _copy(group: zarr.Group, name: str, spool: BinaryIO, begin: int, length: int) -> None:
-    """Copy an array from the spool, a chunk at a time, since a chunk of a zip file is written once."""
+    """Copy an array from the spool, whole chunks at a time, since a chunk of a zip file is written once."""
     dtype = np.dtype(DTYPES[name])
     chunk = min(length, CHUNK_BYTES // dtype.itemsize)
     array = group.create_array(
@@ -127,8 +129,9 @@ def _copy(group: zarr.Group, name: str, spool: BinaryIO, begin: int, length: int
         config={"write_empty_chunks": True},  # saves looking whether they are
     )
     spool.seek(begin)
-    for start in range(0, length, chunk):
-        count = min(chunk, length - start)
+    step = CHUNKS_AT_ONCE * chunk
+    for start in range(0, length, step):
+        count = min(step, length - start)
         array[start : start + count] = np.frombuffer(spool.read(count * dtype.itemsize), dtype)
 
 
