@@ -1,10 +1,11 @@
 """Time each extractor against bare forward passes, and against the loop over files that it stands in for.
 
-    python benchmarks/extract.py [--manifest CLIPS.TSV] [--items 24] [--types x3d clip …] [--rounds 3]
+    python benchmarks/extract.py [--manifest CLIPS.TSV] [--seconds 20] [--types x3d clip …] [--rounds 2]
 
-takes the first items of a manifest's first shard (the demo's, if none is given), without those whose clip lacks sound
-or picture, and runs every network of the registry on them, with random weights, on a GPU where one can be used. In
-turn, several times, the best time of each counts:
+runs every network of the registry, with random weights and the settings of the schema, on a GPU where one can be used.
+It reads the first shard of a manifest, without items whose clip lacks sound or picture, else one of as many clips as
+`braid index` puts in one by itself, each of 10 s at 340×256, made as in `benchmarks/decode.py`; of these as many as
+give the network some `--seconds` of bare passes. In turn, several times (the loop once), the best time of each counts:
 
 - `construction` of the network, and `bare`: its forward passes on batches that are already in memory;
 - `load`: reading and preprocessing of all views, by one thread, without a network;
@@ -40,8 +41,10 @@ import cv2
 import numpy as np
 import polars as pl
 import torch
+from decode import make
 
 from braid import config, device, index
+from braid.datasets.command import SHARD_SIZE
 from braid.extractors.base import Extractor
 from braid.extractors.batches import batches
 from braid.extractors.extract import extract_features
@@ -52,20 +55,31 @@ from braid.media.decode import decode_shard
 from braid.store.decoded import DecodedShard, Stream
 from braid.store.flow import FlowShard
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results"
 CHOSEN: dict[str, dict[str, Any]] = {
     "timm": {"architecture": "regnety_064.ra3_in1k"},
-    "torchvision_video": {"views": 1},
-    "x3d": {"architecture": "s", "views": 1},
-    "transformers_video": {"views": 1},
-    "flow_r2plus1d": {"views": 1, "flow": "farneback"},
+    "x3d": {"architecture": "s"},
+    "flow_r2plus1d": {"flow": "farneback"},
 }
 """Settings, by type, where they are not the schema's defaults."""
 BATCH = {"cpu": 8, "cuda": 64}
 """Views in a bare forward pass."""
 FEW = 4
 """Views in a pass of `passes`."""
+FLOWN = 6
+"""Clips whose flow is computed: Farneback takes seconds for each."""
+
+
+def make_manifest(folder: Path) -> Path:
+    """Return a manifest of one shard of equal clips."""
+    made = make(folder / "made.mp4", 340, 256, 500)
+    names = [f"{i}.mp4" for i in range(SHARD_SIZE)]
+    for name in names:
+        (folder / name).hardlink_to(made)
+    rows = [f"{i}\t{name}\t{name}\tclass{i % 2}\ttrain\tone\t{made.stat().st_size}" for i, name in enumerate(names)]
+    path = folder / "clips.tsv"
+    write_text(path, "\n".join(["item\tvideo\taudio\tlabel\tsplit\tshard\tbytes", *rows]) + "\n")
+    return path
 
 
 def load_config(manifest: Path, types: list[str], folder: Path) -> dict[str, Any]:
@@ -147,7 +161,7 @@ class Bench:
         self.threads = threads
         self.device = device.pick()
 
-    def measure(self, entry: dict[str, Any], out: Path, rounds: int) -> dict[str, Any]:
+    def measure(self, entry: dict[str, Any], out: Path, seconds: float, rounds: int) -> dict[str, Any]:
         """Return the seconds of each way for one network."""
         device.use_threads(self.threads)
         source = REGISTRY[entry["type"]].source
@@ -155,7 +169,8 @@ class Bench:
         extractor: Extractor = construct(entry)
         extractor.network.to(self.device)
         device.keep_freed_memory()
-        tensors = list(self.tensors(extractor, source))
+        items = self.items.head(self.enough(extractor, source, seconds))
+        tensors = list(self.tensors(extractor, source, items))
         bf16 = self.device == "cuda" and entry["dtype"] == "auto"
 
         def bare() -> None:
@@ -164,12 +179,12 @@ class Bench:
 
         def load() -> None:
             device.use_threads(1)  # as in a loader
-            for _ in self.tensors(extractor, source):
+            for _ in self.tensors(extractor, source, items):
                 pass
             device.use_threads(self.threads)
 
         def loop() -> None:
-            for row in self.items.iter_rows(named=True):
+            for row in items.iter_rows(named=True):
                 clip = File(self.rows[row["clip"]], getattr(extractor, "sample_rate", 0))
                 for view in extractor.plan(clip, row["start_seconds"], row["end_seconds"]).views:
                     self.forward(extractor, extractor.load(clip, view)[None], False)
@@ -179,11 +194,15 @@ class Bench:
             "bare": bare,
             "load": load,
             "shard": lambda: extract_features(
-                self.items, self.shards[source], out, entry, self.threads, self.device, memory_mb=8000
+                items, self.shards[source], out, entry, self.threads, self.device, memory_mb=8000
             ),
-            "loop": loop,
         }
-        measured = {"views": sum(map(len, tensors)), **best(ways, rounds)}
+        measured = {
+            "items": len(items),
+            "views": sum(map(len, tensors)),
+            **best(ways, rounds),
+            **best({"loop": loop}, 1),
+        }
         return {**measured, "passes": self.passes(extractor, tensors[0][:FEW], rounds)}
 
     def passes(self, extractor: Extractor, few: torch.Tensor, rounds: int) -> dict[str, Any]:
@@ -207,12 +226,19 @@ class Bench:
             "error": round(error.item(), 5),
         }
 
-    def tensors(self, extractor: Extractor, source: str) -> Iterator[torch.Tensor]:
+    def enough(self, extractor: Extractor, source: str, seconds: float) -> int:
+        """Return how many items give a network so many seconds of bare passes: at least 2, at most all."""
+        there = min(len(self.items), FLOWN) if source == "flow" else len(self.items)
+        first = list(self.tensors(extractor, source, self.items.head(1)))
+        passed = best({"first": lambda: [self.forward(extractor, tensor, False) for tensor in first]}, 2)["first"][0]
+        return min(max(round(seconds / passed), 2), there)
+
+    def tensors(self, extractor: Extractor, source: str, items: pl.DataFrame) -> Iterator[torch.Tensor]:
         """Yield batches of all views."""
         with (FlowShard if source == "flow" else DecodedShard)(self.shards[source]) as shard:
             views = (
                 (None, extractor.load(clip, view))
-                for name, start, end in self.items.select("clip", "start_seconds", "end_seconds").iter_rows()
+                for name, start, end in items.select("clip", "start_seconds", "end_seconds").iter_rows()
                 for clip in [shard[name]]
                 for view in extractor.plan(clip, start, end).views
             )
@@ -235,9 +261,10 @@ def best(ways: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Any]:
     return {name: [round(min(each), 3) for each in zip(*taken, strict=True)] for name, taken in found.items()}
 
 
-def compare(result: dict[str, Any], decode: float, flow: float, n_items: int, n_networks: int) -> dict[str, Any]:
-    """Return the measured seconds of a network with the figures that follow from them."""
-    names = ("construction", "bare", "load", "shard", "loop")
+def compare(result: dict[str, Any], decode: float, flow: float, n_networks: int) -> dict[str, Any]:
+    """Return what was measured of a network and what follows; `decode` and `flow` are seconds of an item."""
+    names, n_items = ("construction", "bare", "load", "shard", "loop"), result["items"]
+    decode, flow = decode * n_items, flow * n_items
     construction, bare, _, shard, loop = (result[name][0] for name in names)
     processor = {name: result[name][1] for name in names}
     needed = processor["construction"] + processor["bare"]
@@ -259,9 +286,9 @@ def compare(result: dict[str, Any], decode: float, flow: float, n_items: int, n_
 def table(result: dict[str, Any]) -> str:
     """Return the figures that the docs show, as Markdown."""
     rows = [
-        "| network | bare | shard | ratio | of the processor | floor | clips/s | of the loop | braid | shared "
+        "| network | clips | bare | shard | ratio | of the processor | floor | clips/s | of the loop | braid | shared "
         "| float32 | channels last | bfloat16 | both |",
-        f"|{'---|' * 14}",
+        f"|{'---|' * 15}",
     ]
     for kind, found in result["networks"].items():
         passes, rates = found["passes"], found["clips_a_second"]
@@ -272,6 +299,7 @@ def table(result: dict[str, Any]) -> str:
         ]
         cells = [
             f"`{kind}`",
+            str(found["items"]),
             f"{found['bare'][0]:.2f} s",
             f"{found['shard'][0]:.2f} s",
             *(f"{found[name]:.2f}" for name in ("ratio", "processor_ratio", "floor")),
@@ -289,40 +317,47 @@ def main() -> None:
     """Measure what the command line asks for."""
     networks = [name for name, entry in REGISTRY.items() if not entry.fitted]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--manifest", type=Path, default=ROOT / "resources" / "demo" / "clips.tsv")
-    parser.add_argument("--items", type=int, default=24)
+    parser.add_argument("--manifest", type=Path)
+    parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--types", nargs="+", choices=networks, default=networks)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     asked = parser.parse_args()
     threads = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         decoded, flow = folder / "decoded.zarr.zip", folder / "flow.zarr.zip"
-        chosen = load_config(asked.manifest, asked.types, folder / "model")
-        listed = index.update(asked.manifest, folder / "index")
-        items, clips = listed.items(listed.shards[0]).head(asked.items), listed.clips(listed.shards[0])
-        clips = clips.filter(pl.col("clip").is_in(items["clip"].to_list()))
+        manifest = asked.manifest or make_manifest(folder)
+        chosen = load_config(manifest, asked.types, folder / "model")
+        listed = index.update(manifest, folder / "index")
+        items, clips = listed.items(listed.shards[0]), listed.clips(listed.shards[0])
         decode_shard(clips, decoded, chosen["decode"], threads)
         with DecodedShard(decoded) as shard:  # a loop of a few lines reads nothing else
             whole = [name for name in shard.clips if shard[name].video.status == shard[name].audio.status == "ok"]
         items, clips = (rows.filter(pl.col("clip").is_in(whole)) for rows in (items, clips))
         bench = Bench(items, clips, decoded, flow, threads)
-        before = {
-            "decode": lambda: decode_shard(clips, decoded, chosen["decode"], threads),
-            "flow": lambda: compute_flow(decoded, flow, chosen["flow"]["farneback"], threads, bench.device),
-        }
-        stages = best(before, asked.rounds)
+        read = {name: REGISTRY[name].source for name in asked.types}
+        stages = best({"decode": lambda: decode_shard(clips, decoded, chosen["decode"], threads)}, asked.rounds)
+        each = {"decode": stages["decode"][0] / len(clips), "flow": 0.0}
+        if "flow" in read.values():
+            few, part = (
+                clips.filter(pl.col("clip").is_in(items["clip"].head(FLOWN).to_list())),
+                folder / "part.zarr.zip",
+            )
+            decode_shard(few, part, chosen["decode"], threads)
+            farneback = chosen["flow"]["farneback"]
+            stages |= best({"flow": lambda: compute_flow(part, flow, farneback, threads, bench.device)}, 1)
+            each["flow"] = stages["flow"][0] / len(few)
         result: dict[str, Any] = {
             "device": torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
             "threads": threads,
             "torch": torch.__version__,
             "networks": {},
         }
-        conditions = {"manifest": asked.manifest.name, "items": len(items), "rounds": asked.rounds, **stages}
+        conditions = {"manifest": manifest.name, "rounds": asked.rounds, **stages}
         for kind, entry in chosen["extractors"].items():
-            measured = bench.measure(entry, folder / "out.h5", asked.rounds)
-            before_it = stages["flow"][0] if REGISTRY[kind].source == "flow" else 0.0
-            compared = compare(measured, stages["decode"][0], before_it, len(items), len(networks))
+            measured = bench.measure(entry, folder / "out.h5", asked.seconds, asked.rounds)
+            flow_of_it = each["flow"] if read[kind] == "flow" else 0.0
+            compared = compare(measured, each["decode"], flow_of_it, len(networks))
             load = {"load_average": os.getloadavg()[0]}
             result["networks"][kind] = {"settings": CHOSEN.get(kind, {}), **conditions, **load, **compared}
             print(kind, json.dumps(compared), flush=True)

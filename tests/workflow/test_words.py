@@ -14,7 +14,7 @@ from .test_reruns import JUDGED, PROBLEMS, edit, edit_rows
 SIFT = {"type": "sift", "frame_rate": 5, "words": 8}
 DECODING = {"Decoding shard a", "Decoding shard b"}
 DESCRIBING = {"Describing shard a for words", "Describing shard b for words"}
-TRAINING = {"Training words, fold 1, seed 0", *JUDGED}
+TRAINING = {"Training words, fold 1", *JUDGED}
 
 
 def finding(fold: int = 1) -> str:
@@ -88,7 +88,7 @@ def test_another_fold(words):
     head, *rows = words.manifest.read_text(encoding="utf-8").splitlines()
     lines = [head.replace("split", "split_1") + "\tsplit_2", *(f"{row}\t{row.split(chr(9))[4]}" for row in rows)]
     words.manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    second = {finding(2)} | counting(2) | {"Training words, fold 2, seed 0"}
+    second = {finding(2)} | counting(2) | {"Training words, fold 2"}
     assert words.planned() == second | JUDGED
     assert words.planned("features") == {finding(2)} | counting(2)
 
@@ -98,7 +98,7 @@ def test_a_network_beside_it(words):
     edit(words, "extractors.fold1", {"type": "clip", "weights": "random"})
     edit(words, "schemes.early", {"type": "early", "features": ["words", "fold1"]})
     extracting = {"Extracting fold1 from shard a", "Extracting fold1 from shard b"}
-    assert words.planned() == extracting | {"Training early, fold 1, seed 0", *JUDGED}
+    assert words.planned() == extracting | {"Training early, fold 1", *JUDGED}
     words.snakemake()
     with h5py.File(words.results / "schemes" / "early" / "fold1" / "seed0" / "predictions.h5") as file:
         assert len(np.asarray(file["probabilities"])) == 12

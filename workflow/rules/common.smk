@@ -153,16 +153,16 @@ def features_of(extractor, fold):
     return expand(pattern, extractor=extractor, fold=fold, shard=INDEX.shards)
 
 
+def of_seeds(name):
+    """Return the pattern of a file that a scheme has of each seed. One job makes all: most are shorter than a start."""
+    return expand(f"{SCHEME}/{name}", seed=CONFIG["seeds"], allow_missing=True)
+
+
 def scheme_inputs(wildcards):
     """Return what a scheme reads: feature shards, extractor by extractor, or the predictions of other schemes."""
     entry = CONFIG["schemes"][wildcards.scheme]
     if "schemes" in entry:
-        return expand(
-            f"{SCHEME}/predictions.h5",
-            scheme=entry["schemes"],
-            fold=wildcards.fold,
-            seed=wildcards.seed,
-        )
+        return expand(of_seeds("predictions.h5"), scheme=entry["schemes"], fold=wildcards.fold)
     return [path for name in entry["features"] for path in features_of(name, wildcards.fold)]
 
 

@@ -7,7 +7,6 @@ rule draw_clips:
             rules.train_scheme.output,
             scheme=CONFIG["schemes"],
             fold=FOLDS,
-            seed=CONFIG["seeds"],
         ),
     output:
         CLIPS,
@@ -52,7 +51,6 @@ rule build_report:
             rules.weigh_modalities.output,
             scheme=reports.weighed(CONFIG),
             fold=FOLDS,
-            seed=CONFIG["seeds"],
         ),
         flow=expand(EXAMPLES, method=flow_methods(CONFIG)),
         clips=rules.draw_clips.output,
@@ -60,7 +58,6 @@ rule build_report:
             rules.train_scheme.output,
             scheme=CONFIG["schemes"],
             fold=FOLDS,
-            seed=CONFIG["seeds"],
         ),
     output:
         [

@@ -26,23 +26,23 @@ rule sweep_scheme:
 
 
 rule train_scheme:
-    """Train one scheme on one fold with one seed, predict every item and evaluate."""
+    """Train one scheme on one fold with each seed, predict every item and evaluate."""
     input:
         counts=rules.check_problems.output,
         read=scheme_inputs,
         sweep=chosen_point,
     output:
-        model=f"{SCHEME}/model.safetensors",
-        history=f"{SCHEME}/history.csv",
-        predictions=f"{SCHEME}/predictions.h5",
-        metrics=f"{SCHEME}/metrics.json",
+        model=of_seeds("model.safetensors"),
+        history=of_seeds("history.csv"),
+        predictions=of_seeds("predictions.h5"),
+        metrics=of_seeds("metrics.json"),
     log:
-        f"{RESULTS}/logs/train_scheme/{{scheme}}/fold{{fold}}/seed{{seed}}.log",
+        f"{RESULTS}/logs/train_scheme/{{scheme}}/fold{{fold}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train_scheme/{{scheme}}/fold{{fold}}/seed{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/train_scheme/{{scheme}}/fold{{fold}}.tsv"
     resources:
         mem_mb=4000,
-        runtime=60,
+        runtime=60 * len(CONFIG["seeds"]),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
@@ -50,7 +50,7 @@ rule train_scheme:
         version=version("schemes", SCHEMES, "scheme"),
         metrics_version=metrics.VERSION,
     message:
-        "Training {wildcards.scheme}, fold {wildcards.fold}, seed {wildcards.seed}"
+        "Training {wildcards.scheme}, fold {wildcards.fold}"
     script:
         "../scripts/train_scheme.py"
 
@@ -61,20 +61,20 @@ rule weigh_modalities:
         read=scheme_inputs,
         model=rules.train_scheme.output.model,
     output:
-        f"{SCHEME}/worth.json",
+        of_seeds("worth.json"),
     log:
-        f"{RESULTS}/logs/weigh_modalities/{{scheme}}/fold{{fold}}/seed{{seed}}.log",
+        f"{RESULTS}/logs/weigh_modalities/{{scheme}}/fold{{fold}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/weigh_modalities/{{scheme}}/fold{{fold}}/seed{{seed}}.tsv"
+        f"{RESULTS}/benchmarks/weigh_modalities/{{scheme}}/fold{{fold}}.tsv"
     resources:
         mem_mb=4000,
-        runtime=240,
+        runtime=240 * len(CONFIG["seeds"]),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
         features=lambda wildcards: CONFIG["schemes"][wildcards.scheme]["features"],
         version=WORTH_VERSION,
     message:
-        "Weighing the modalities of {wildcards.scheme}, fold {wildcards.fold}, seed {wildcards.seed}"
+        "Weighing the modalities of {wildcards.scheme}, fold {wildcards.fold}"
     script:
         "../scripts/weigh_modalities.py"

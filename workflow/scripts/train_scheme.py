@@ -1,4 +1,4 @@
-"""Train one scheme on one fold with one seed."""
+"""Train one scheme on one fold with each seed."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,16 @@ if __name__ == "__main__":
             settings |= json.loads(Path(snakemake.input.sweep).read_text(encoding="utf-8"))
         names, paths = inputs_of(settings), [Path(path) for path in snakemake.input.read]
         n = len(paths) // len(names)  # of each name, one after the other
-        train_scheme(
-            index.load(Path(snakemake.params.index)).items(),
-            fold=snakemake.wildcards.fold,
-            inputs={name: paths[i * n : (i + 1) * n] for i, name in enumerate(names)},
-            settings=settings,
-            seed=int(snakemake.wildcards.seed),
-            out=Path(snakemake.output.model).parent,
-        )
+        inputs = {name: paths[i * n : (i + 1) * n] for i, name in enumerate(names)}
+        items = index.load(Path(snakemake.params.index)).items()
+        for i, model in enumerate(snakemake.output.model):
+            out = Path(model).parent
+            train_scheme(
+                items,
+                fold=snakemake.wildcards.fold,
+                # The predictions of other schemes are one file a seed; features are the same for all.
+                inputs={name: each[i : i + 1] for name, each in inputs.items()} if "schemes" in settings else inputs,
+                settings=settings,
+                seed=int(out.name.removeprefix("seed")),
+                out=out,
+            )

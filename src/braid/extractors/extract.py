@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ def write_features(
     kind = settings["type"]
     dtype = _dtype(settings["dtype"], device)
     loaders = 1 if device == "cpu" else threads  # on the CPU the network needs the rest
-    sizes = BatchSizes(batch_size, memory_mb * 10**6, loaders)
+    sizes = BatchSizes(batch_size, memory_mb * 10**6, loaders, device)
     print(f"{kind}: {len(items)} items, {dtype} on {device}, {threads} threads")
     told = {
         "extractor": kind,
@@ -120,7 +121,9 @@ def write_features(
         ThreadPoolExecutor(1, initializer=use_threads, initargs=(1,)) as stacker,
     ):
         views = _Views(extractor, kind, shard, items, pool, sizes)
-        for batch, tensor in meanwhile(stacker, map(network.stacked, views.batches())):
+        stacked = map(network.stacked, views.batches())
+        first = islice(stacked, 1)  # what follows it is stacked when it has told how many views may go together
+        for batch, tensor in chain(first, meanwhile(stacker, stacked)):
             network.run(batch, tensor)
             _write(writer, extractor, settings, views.complete())
         _write(writer, extractor, settings, views.complete())

@@ -45,7 +45,7 @@ REGISTRY: dict[str, ExtractorEntry] = {
     "torchvision_video": ExtractorEntry(
         "braid.extractors.torchvision_video:TorchvisionVideo", 1, "video", "braid.weights.torchvision:video"
     ),
-    "x3d": ExtractorEntry("braid.extractors.x3d:X3d", 1, "video", "braid.weights.x3d:official"),
+    "x3d": ExtractorEntry("braid.extractors.x3d:X3d", 2, "video", "braid.weights.x3d:official"),
     "transformers_video": ExtractorEntry(
         "braid.extractors.transformers_video:TransformersVideo", 1, "video", "braid.weights.huggingface:video"
     ),

@@ -13,9 +13,11 @@ from braid.device import resident_bytes
 
 AUTO = 0
 """The batch size that stands for one that is found."""
-SMALL, MOST = 4, 1024
-"""The size that follows the first view where there is room, and the largest. With fewer views small networks are slow,
-and each size costs a pass in which libraries prepare themselves for it."""
+SMALL = (8, 4, 2)
+"""The sizes that may follow the first view: the first for which there is room. With fewer views small networks are
+slow, and each size costs a pass in which libraries prepare themselves for it, a second or two of a 3D network."""
+MOST = {"cpu": 8, "cuda": 1024}
+"""The largest sizes: a GPU has more to do at once, a CPU gains less from a larger batch than preparing for it costs."""
 TIMED = 3
 """Batches of a size that are timed; their median counts, which neither the first one nor a hiccup moves."""
 GAIN = 1.05
@@ -32,18 +34,20 @@ SHOWN = 4
 class BatchSize:
     """How many views of one shape share a batch.
 
-    It begins with one view, which tells the memory that one needs, goes on with `SMALL`, and doubles while that makes
-    the network faster and there is room.
+    It begins with one view, which tells the memory that one needs, goes on with one of `SMALL`, and doubles while that
+    makes the network faster, there is room, and it is not more than `most`.
 
     Parameters
     ----------
     wanted : the size to keep, or `AUTO`
+    most : the largest that is tried
     has_room : says whether so many would fit in memory, being so many times what has been tried
     """
 
-    def __init__(self, wanted: int, has_room: Callable[[int, int], bool]) -> None:
+    def __init__(self, wanted: int, most: int, has_room: Callable[[int, int], bool]) -> None:
         self.now = wanted or 1
         self.settled = wanted != AUTO
+        self._most = most
         self._has_room = has_room
         self._slowest = math.inf  # seconds a view at half the size
         self._seconds: list[float] = []
@@ -52,9 +56,11 @@ class BatchSize:
         """Note how long a batch of `n` views took; only full batches tell something."""
         if self.settled or n != self.now:
             return
-        if n == 1 and not self._seconds and self._has_room(SMALL, SMALL):
-            self.now = SMALL
-            return
+        if n == 1 and not self._seconds:
+            self.now = next((size for size in SMALL if self._has_room(size, size)), 1)
+            self.settled = self.now >= self._most
+            if self.now > 1:
+                return
         self._seconds.append(seconds / n)
         if len(self._seconds) < TIMED:
             return
@@ -62,7 +68,7 @@ class BatchSize:
         if now * GAIN > self._slowest:
             self.settled = True
             self.now = n if now < self._slowest else n // 2
-        elif 2 * n > MOST or not self._has_room(2 * n, 2):
+        elif 2 * n > self._most or not self._has_room(2 * n, 2):
             self.settled = True
         else:
             self._slowest, self._seconds = now, []
@@ -84,10 +90,12 @@ class BatchSizes:
     memory_bytes : int
         What the job may use of the computer's memory.
     loaders : threads that load views
+    device : `cpu` or `cuda`
     """
 
-    def __init__(self, wanted: int, memory_bytes: int, loaders: int) -> None:
+    def __init__(self, wanted: int, memory_bytes: int, loaders: int, device: str = "cpu") -> None:
         self.wanted = wanted
+        self._most = MOST[device]
         self.memory_bytes = memory_bytes
         self.most_bytes = int(HELD * memory_bytes)
         self.loaders = loaders
@@ -105,7 +113,9 @@ class BatchSizes:
         if view.shape not in self._sizes:
             view_bytes = view.nbytes
             self._heaviest_bytes = max(self._heaviest_bytes, view_bytes)
-            self._sizes[view.shape] = BatchSize(self.wanted, lambda n, times: self._has_room(n * view_bytes, times))
+            self._sizes[view.shape] = BatchSize(
+                self.wanted, self._most, lambda n, times: self._has_room(n * view_bytes, times)
+            )
         return self._sizes[view.shape]
 
     def ahead(self) -> int:

@@ -35,10 +35,11 @@ class X3d(VideoExtractor):
         self.network = build(settings, partial(X3D, settings["architecture"]), classifier="blocks.5.proj")
 
     def prepare(self, frames: Tensor, number: int) -> Tensor:
-        pictures = (frames.to(torch.float32) / 255 - MEAN) / STD
-        pictures = scale_short_side(pictures, self.short_side)
+        pictures = scale_short_side(frames.to(torch.float32), self.short_side)
         size = (self.crop_side, self.crop_side)
-        return crop(pictures, size, number, self.n_crops, self.crop_layout, half=math.ceil).transpose(0, 1)
+        pictures = crop(pictures, size, number, self.n_crops, self.crop_layout, half=math.ceil).transpose(0, 1)
+        # SlowFast does this first; scaling is linear, so the numbers are the same up to rounding, and there are fewer.
+        return (pictures / 255 - MEAN) / STD
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         return self.network(batch)
