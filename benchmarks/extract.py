@@ -57,7 +57,9 @@ from braid.store.flow import FlowShard
 
 RESULTS = Path(__file__).parent / "results"
 CHOSEN: dict[str, dict[str, Any]] = {
-    "timm": {"architecture": "regnety_064.ra3_in1k"},
+    "timm": {"architecture": "regnety_064.ra3_in1k", "frame_rate": 1.5},
+    "torchvision": {"frame_rate": 1.5},
+    "clip": {"frame_rate": 1.5},
     "x3d": {"architecture": "s"},
     "flow_r2plus1d": {"flow": "farneback"},
 }

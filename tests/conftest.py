@@ -10,6 +10,13 @@ settings.register_profile("braid", derandomize=True, deadline=None)
 settings.load_profile("braid")
 
 
+def pytest_collection_modifyitems(items):
+    """Keep together, where two processes run the tests, what shares a fixture: a file, and all that runs workflows."""
+    for item in items:
+        together = "workflow" if item.path.parent.name == "workflow" else item.path.name
+        item.add_marker(pytest.mark.xdist_group(together))
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The path of Chromium, which `make test` installs where it may."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from braid.errors import FeatureError, StoreError
-from braid.store.features import FeatureShard, FeatureWriter, gather, gather_tokens, merged
+from braid.store.features import ITEMS_AT_ONCE, FeatureShard, FeatureWriter, gather, gather_tokens, merged
 
 ATTRS = {"settings": {"type": "passt", "views": 3}, "version": 1, "dtype": "float32"}
 
@@ -102,10 +102,10 @@ def test_appending_needs_no_memory_of_the_shard(tmp_path):
 
     row = np.ones(512, np.float32)
     with FeatureWriter(tmp_path / "a.h5", {}) as writer:
-        for i in range(200):
+        for i in range(3 * ITEMS_AT_ONCE):
             writer.append(str(i), row, tokens=row[None], times=np.array([[0.0, 1.0]]))
         tracemalloc.start()
-        for i in range(200, 1200):
+        for i in range(3 * ITEMS_AT_ONCE, 19 * ITEMS_AT_ONCE):
             writer.append(str(i), row, tokens=row[None], times=np.array([[0.0, 1.0]]))
         growth = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()

@@ -32,6 +32,8 @@ DTYPES = {"frames": np.uint8, "offsets": np.int64, "times": np.float64, "wavefor
 CHUNK_BYTES = 1 << 20
 CHUNKS_AT_ONCE = 8
 """Chunks that are copied into a shard at once: each call of zarr costs as much as the copying of a chunk."""
+KEPT_SAMPLES = 2 << 20
+"""A waveform of no more, 44 s at 48 kHz, is read once for all views of its clip: each would read a whole chunk."""
 USABLE = ("ok", "short", "damaged")
 
 
@@ -215,7 +217,13 @@ class DecodedClip:
     def waveform(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return samples `start` to `stop` (to the end where None): float32 [n], mono, full scale ±1."""
         start, stop, _ = slice(start, stop).indices(self.n_samples)
+        if self.n_samples <= KEPT_SAMPLES:
+            return self._waveform[start:stop].copy()
         return self._read("waveform", start, max(start, stop))
+
+    @cached_property
+    def _waveform(self) -> np.ndarray:
+        return self._read("waveform", 0, self.n_samples)
 
     @cached_property
     def _offsets(self) -> np.ndarray:

@@ -43,6 +43,7 @@ class ZippedShard(ABC, Generic[Clip]):
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._last: tuple[str, Clip | None] = "", None
         with self.reading(), ExitStack() as stack:
             store = ZipStore(self.path, mode="r")
             self._root = zarr.open_group(store, mode="r")
@@ -64,10 +65,15 @@ class ZippedShard(ABC, Generic[Clip]):
         self._stack.close()
 
     def __getitem__(self, clip: str) -> Clip:
+        name, last = self._last
+        if last is not None and name == clip:  # the items of a clip stand together
+            return last
         if clip not in self.clips:
             raise StoreError(f"{self.path} holds no clip {clip}; {self._cure}")
         with self.reading():
-            return self._clip(clip, cast(zarr.Group, self._root[clip]))
+            found = self._clip(clip, cast(zarr.Group, self._root[clip]))
+        self._last = clip, found
+        return found
 
     @abstractmethod
     def _keys(self) -> tuple[str, ...]:
