@@ -113,3 +113,12 @@ def test_variable_frame_rate_follows_the_clock():
 def test_a_frame_at_the_end_of_the_item_is_not_seen():
     times = np.arange(10.0)
     np.testing.assert_array_equal(sampling.on_screen(times, np.array([2.0, 3.0, 4.0, 9.0]), 4.0), [2, 3, 3, 3])
+
+
+@pytest.mark.parametrize(("end", "n"), [(3.0, 29), (1.0, 9), (0.95, 9), (1.05, 10), (0.2, 1), (0.1, 1)])
+def test_an_item_shows_pairs_of_which_it_has_both_frames(end, n):
+    """At 10 frames a second, frames 0 to 9 lie before 1 s: they make 9 pairs, and frame 10 is the next item's."""
+    times = np.arange(30) / 10
+    assert sampling.pair_times(times, end).tolist() == times[:n].tolist()
+    seen = sampling.on_screen(sampling.pair_times(times, end), np.arange(0, end, 0.05), end)
+    assert seen.max() == n - 1

@@ -64,8 +64,8 @@ class Pictures(VideoPlanner, Input):
         self.n_channels = 3
 
     @abstractmethod
-    def times(self, clip: Clips) -> np.ndarray:
-        """Return when each of what can be read appears, float64 seconds."""
+    def times(self, clip: Clips, end: float) -> np.ndarray:
+        """Return when each appears of what can be read of an item that ends at `end` seconds, float64 seconds."""
 
     @abstractmethod
     def read(self, clip: Clips, indices: np.ndarray) -> list[Tensor]:
@@ -77,7 +77,7 @@ class Pictures(VideoPlanner, Input):
 
     def views(self, clip: Clips, start: float, end: float) -> list[View]:
         """Return the views of [start, end) seconds; a view of one frame is in the middle of its part."""
-        times = self.times(clip)
+        times = self.times(clip, end)
         if self.clip_length > 1:
             return self.views_of(times, start, end)
         within = (times >= start - sampling.TIME_ERROR_SECONDS) & (times < end - sampling.TIME_ERROR_SECONDS)
@@ -90,7 +90,7 @@ class Pictures(VideoPlanner, Input):
         ]
 
     def sample(self, clip: Clips, start: float, end: float, rng: np.random.Generator | None) -> Tensor:
-        times = self.times(clip)
+        times = self.times(clip, end)
         moments = sampling.moments(self.clip_length, self.frame_rate, "even", times)
         starts = self.starts(times, start, end, rng)
         pictures = self.read(clip, sampling.on_screen(times, starts[:, None] + moments, end))
@@ -169,7 +169,7 @@ class Rgb(Pictures):
     def cover(self, clip: Clips) -> Cover:
         return sampling.cover(clip.decoded.video.status, clip.decoded.video.reason, clip.decoded.times)
 
-    def times(self, clip: Clips) -> np.ndarray:
+    def times(self, clip: Clips, end: float) -> np.ndarray:
         return clip.decoded.times
 
     def read(self, clip: Clips, indices: np.ndarray) -> list[Tensor]:
@@ -200,8 +200,8 @@ class Flow(Pictures):
     def cover(self, clip: Clips) -> Cover:
         return sampling.cover_pairs(clip.flow.status, clip.flow.reason, clip.flow.times)
 
-    def times(self, clip: Clips) -> np.ndarray:
-        return clip.flow.times[:-1]
+    def times(self, clip: Clips, end: float) -> np.ndarray:
+        return sampling.pair_times(clip.flow.times, end)
 
     def read(self, clip: Clips, indices: np.ndarray) -> list[Tensor]:
         return [torch.from_numpy(clip.flow.pairs(indices.ravel()))]
@@ -227,7 +227,7 @@ class StridedFlow(Flow):
     def cover(self, clip: Clips) -> Cover:
         return sampling.cover_pairs(clip.decoded.video.status, clip.decoded.video.reason, clip.decoded.times)
 
-    def times(self, clip: Clips) -> np.ndarray:
+    def times(self, clip: Clips, end: float) -> np.ndarray:
         return clip.decoded.times
 
     def read(self, clip: Clips, indices: np.ndarray) -> list[Tensor]:
@@ -252,8 +252,8 @@ class ZerosGrey(Pictures):
     def cover(self, clip: Clips) -> Cover:
         return sampling.cover_pairs(clip.flow.status, clip.flow.reason, clip.flow.times)
 
-    def times(self, clip: Clips) -> np.ndarray:
-        return clip.flow.times[:-1]
+    def times(self, clip: Clips, end: float) -> np.ndarray:
+        return sampling.pair_times(clip.flow.times, end)
 
     def read(self, clip: Clips, indices: np.ndarray) -> list[Tensor]:
         frames = clip.decoded.frames(indices.ravel())

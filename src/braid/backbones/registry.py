@@ -12,13 +12,13 @@ from typing import Any
 from braid.registry import Entry
 
 REGISTRY: dict[str, Entry] = {
-    "x3d": Entry("braid.backbones.networks:x3d", 2),
-    "torchvision_video": Entry("braid.backbones.networks:torchvision_video", 2),
-    "timm": Entry("braid.backbones.networks:timm_frames", 1),
+    "x3d": Entry("braid.backbones.networks:x3d", 3),
+    "torchvision_video": Entry("braid.backbones.networks:torchvision_video", 3),
+    "timm": Entry("braid.backbones.networks:timm_frames", 2),
     "logmel": Entry("braid.backbones.networks:logmel", 1),
 }
 
-ORDER_TEST_VERSION = 1
+ORDER_TEST_VERSION = 2
 """Raised when `braid.backbones.order` gives other numbers for the same backbone."""
 
 SOURCES: dict[str, tuple[str, ...]] = {

@@ -42,7 +42,7 @@ class FlowR2Plus1d(VideoExtractor):
         return sampling.cover_pairs(clip.status, clip.reason, clip.times)
 
     def views(self, clip: Any, start: float, end: float) -> list[View]:
-        return self.views_of(clip.times[:-1], start, end)
+        return self.views_of(sampling.pair_times(clip.times, end), start, end)
 
     def load(self, clip: Any, view: View) -> Tensor:
         still = view.indices == sampling.BLACK  # where there is no picture, nothing moves

@@ -50,8 +50,8 @@ REGISTRY: dict[str, ExtractorEntry] = {
         "braid.extractors.transformers_video:TransformersVideo", 1, "video", "braid.weights.huggingface:video"
     ),
     "flow_r2plus1d": ExtractorEntry(
-        "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 1, "flow", "braid.weights.torchvision:r2plus1d"
+        "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 2, "flow", "braid.weights.torchvision:r2plus1d"
     ),
     "sift": ExtractorEntry("braid.words.sift:Sift", 1, "video", "", fitted=True),
-    "backbone": ExtractorEntry("braid.extractors.backbone:Trained", 1, "backbone", "", fitted=True),
+    "backbone": ExtractorEntry("braid.extractors.backbone:Trained", 2, "backbone", "", fitted=True),
 }

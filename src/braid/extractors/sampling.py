@@ -28,6 +28,20 @@ def cover_pairs(status: str, reason: str, times: np.ndarray) -> Cover:
     return cover(status, reason, times)
 
 
+def pair_times(times: np.ndarray, end: float) -> np.ndarray:
+    """Return when the pairs of neighbouring frames appear that an item may show: both frames before `end`, in seconds.
+
+    The pair that begins with the last frame before `end` shows what moves until after it, the next item's. Of several
+    items that share a clip each so has a pair less than frames. An item of one frame shows the pair that leads to it.
+
+    Parameters
+    ----------
+    times : float64 [T] seconds, T at least 2, when each frame of the clip appears
+    """
+    last = int(np.searchsorted(times, end - TIME_ERROR_SECONDS, side="left")) - 1
+    return times[: max(last, 1)]
+
+
 def frame_seconds(times: np.ndarray) -> float:
     """Return how long a frame stays on screen, the median; `times` is float64 [T] seconds, T at least 1."""
     return float(np.median(np.diff(times))) if len(times) > 1 else STILL_SECONDS
