@@ -9,11 +9,14 @@ from hypothesis import settings
 settings.register_profile("braid", derandomize=True, deadline=None)
 settings.load_profile("braid")
 
+IN_CHECKOUT = ("test_demo.py", "test_learn.py")
+"""Snakemake locks the folder that it runs in: these wait for each other."""
+
 
 def pytest_collection_modifyitems(items):
-    """Keep together, where two processes run the tests, what shares a fixture: a file, and all that runs workflows."""
+    """Keep together, where two processes run the tests, what shares fixtures, a file, and what runs in this checkout."""
     for item in items:
-        together = "workflow" if item.path.parent.name == "workflow" else item.path.name
+        together = "checkout" if item.path.name in IN_CHECKOUT else item.path.name
         item.add_marker(pytest.mark.xdist_group(together))
 
 
