@@ -189,12 +189,17 @@ def _sweep(sweep: dict[str, Any], rules: dict[str, Any], document: str, where: s
         if isinstance(values, dict):
             parameters[name] = _range(values, rule, document, key)
             if sweep["budget"] is None:
-                raise ConfigError(f"config key {key} is a range, of which `budget` must say how many points to draw.")
+                raise ConfigError(f"config key {key} is a range, of which `budget` must say how many points to try.")
         else:
             _check(values, shared["values"], document, key)
             parameters[name] = [_number(value, rule) for value in values]
             for value in parameters[name]:
                 _check(value, rule, document, key)
+    if sweep["sampler"] == "tpe" and sweep["budget"] is None:
+        raise ConfigError(
+            f"config key {where}.sampler is tpe, of which `budget` must say how many points to try; without it all "
+            f"combinations are tried."
+        )
     return sweep | {"parameters": parameters}
 
 

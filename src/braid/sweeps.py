@@ -14,11 +14,16 @@ FIXED = ("type", "features", "monitor", "worth", "sweep")
 Values = list[Any] | dict[str, Any]
 
 
-def points(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return what each point of a sweep sets, parameter → value, no two the same.
+def is_grid(sweep: Mapping[str, Any]) -> bool:
+    """Return whether all combinations are tried: there is no budget for less."""
+    return sweep["budget"] is None or sweep["budget"] >= math.prod(map(_count, sweep["parameters"].values()))
 
-    Without `budget` these are all combinations; the values of the last parameter change fastest. With it they are so
-    many of them, drawn uniformly from lists and on the scales of ranges; the first are those of any smaller budget.
+
+def points(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what each point of a sweep sets that needs no result of another, parameter → value, no two the same.
+
+    Of a grid these are all combinations; the values of the last parameter change fastest. Else they are as many of them
+    as `budget` says, drawn uniformly from lists and on the scales of ranges; the first are those of any smaller budget.
 
     Parameters
     ----------
@@ -26,8 +31,7 @@ def points(sweep: Mapping[str, Any]) -> list[dict[str, Any]]:
         The complete `sweep` of a scheme.
     """
     values: dict[str, Values] = sweep["parameters"]
-    n_all = math.prod(map(_count, values.values()))
-    if sweep["budget"] is None or sweep["budget"] >= n_all:
+    if is_grid(sweep):
         return [dict(zip(values, point, strict=True)) for point in product(*map(_listed, values.values()))]
     random = Random(sweep["seed"])
     found: dict[str, dict[str, Any]] = {}

@@ -14,7 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from braid.metrics.bootstrap import wilson
 from braid.metrics.letters import letters
 from braid.metrics.pairs import Outcomes, compare
-from braid.metrics.significance import flip_signs, holm, mcnemar
+from braid.metrics.significance import enough_flips, flip_signs, holm, mcnemar
 
 
 def outcomes(right: np.ndarray, *, groups=None, folds=None, items=None, log_loss=None, voted=None) -> Outcomes:
@@ -190,3 +190,9 @@ def test_more_letters_than_the_alphabet_has() -> None:
     schemes = [f"s{i:02d}" for i in range(30)]
     found = letters(schemes, combinations(schemes, 2))
     assert [found["s00"], found["s25"], found["s26"], found["s29"]] == ["a", "z", "a2", "d2"]
+
+
+@pytest.mark.parametrize("n_pairs", [1, 100, 231, 5000])
+def test_flips_are_enough_for_a_difference_to_stand_after_holm(n_pairs):
+    smallest = 1 / (1 + enough_flips(n_pairs))
+    assert holm([smallest] + [1.0] * (n_pairs - 1))[0] < 0.02

@@ -15,6 +15,7 @@ from scheme_data import make_items, settings, write_feature
 from braid.errors import ConfigError, StoreError, TrainingError
 from braid.schemes import sweep as sweeping
 from braid.schemes.model import Model
+from braid.schemes.search import FIRST, search
 from braid.schemes.sweep import sweep_scheme
 from braid.schemes.train import train_scheme
 from braid.sweeps import points
@@ -97,6 +98,13 @@ def test_whole_numbers_of_a_range(scale: str) -> None:
         ("tokens", {"width": {"low": 8, "high": 16}}, {"budget": 3}, r"width cannot be a range"),
         ("single", {"hidden": [8]}, {"budget": 0}, r"sweep.budget must be at least 1, got 0"),
         ("single", {"hidden": [8]}, {"trials": 3}, r"sweep has no key 'trials'"),
+        (
+            "single",
+            {"hidden": [8, 9]},
+            {"sampler": "tpe"},
+            r"sampler is tpe, of which `budget` must say how many points",
+        ),
+        ("single", {"hidden": [8]}, {"sampler": "grid"}, r"sweep.sampler must be one of random, tpe, got 'grid'"),
         ("single", {}, {}, r"sweep.parameters"),
         ("early", {"modality_dropout": [0, 0.2]}, {"names": ["sound"]}, "modality_dropout, which needs at least two"),
     ],
@@ -167,6 +175,71 @@ def test_an_absurd_learning_rate_is_never_chosen(type_: str, monitor: str, data:
         kept = table.drop_nulls(score)
         mean = (kept[f"{score}_seed0"] + kept[f"{score}_seed1"]) / 2
         np.testing.assert_allclose(kept[score], mean)
+
+
+SPACE = {"learning_rate": RATES, "hidden": {"low": 8, "high": 512, "scale": "log"}, "optimizer": ["adam", "sgd"]}
+
+
+def away(point: dict[str, Any]) -> float:
+    """A loss with its least value, 0, at Adam, a rate of 0.003 and a width of 64."""
+    return (
+        abs(np.log10(point["learning_rate"] / 0.003))
+        + abs(np.log10(point["hidden"] / 64))
+        + (point["optimizer"] == "sgd")
+    )
+
+
+def test_a_search_goes_where_points_are_good() -> None:
+    """Against as many points at random, over ten seeds."""
+    best = {"tpe": 0.0, "random": 0.0}
+    late, early = [], []
+    for seed in range(10):
+        sweep = swept("single", SPACE, budget=50, sampler="tpe", seed=seed)["sweep"]
+        found = search(sweep, lambda points: [away(point) for point in points])
+        assert len(found) == 50 and {type(point["hidden"]) for point in found} == {int}
+        losses = [away(point) for point in found]
+        early += losses[:FIRST]
+        late += losses[-15:]
+        best["tpe"] += min(losses) / 10
+        best["random"] += min(map(away, points(sweep))) / 10
+    assert np.mean(late) < 0.6 * np.mean(early)
+    assert best["tpe"] < best["random"] / 2
+    again = search(sweep | {"budget": 20}, lambda points: [away(point) for point in points])
+    assert again == found[:20]
+
+
+def test_a_search_leaves_what_diverges() -> None:
+    """Half of all rates cannot be used, the best that can lie next to them."""
+    sweep = swept("single", {"learning_rate": RATES}, budget=40, sampler="tpe")["sweep"]
+
+    def judge(points: list[dict[str, Any]]) -> list[float]:
+        rates = [point["learning_rate"] for point in points]
+        return [np.inf if rate > 0.003 else -np.log10(rate) for rate in rates]
+
+    late = search(sweep, judge)[20:]
+    assert sum(np.isinf(judge(late))) <= 5  # at random 10
+    assert min(judge(late)) < -np.log10(0.0025)
+
+
+def test_a_search_learns_from_the_validation_scores_and_goes_on(data: Data, tmp_path: Path, trained: list[Any]) -> None:
+    def entry(budget: int) -> dict[str, Any]:
+        low = {"low": 1e-6, "high": 0.1, "scale": "log"}
+        return swept("early", {"learning_rate": low}, budget=budget, sampler="tpe", epochs=6)
+
+    short = data.sweep(tmp_path / "kept", entry(13))
+    assert len(short) == 13 and len(trained) == 26
+    assert [rate for rate in short["learning_rate"][10:] if rate > 1e-4] == short["learning_rate"][10:].to_list()
+    assert short.filter("chosen")["val_loss"].item() == short["val_loss"].min()
+    trained.clear()
+    longer = data.sweep(tmp_path / "kept", entry(15))
+    assert len(trained) == 4
+    assert longer.drop("chosen")[:13].equals(short.drop("chosen"))
+    assert data.sweep(tmp_path / "anew", entry(15)).equals(longer)
+
+
+def test_a_search_of_less_than_its_budget_is_a_grid(data: Data, tmp_path: Path) -> None:
+    table = data.sweep(tmp_path, swept("early", {"learning_rate": [0.01, 0.001]}, budget=9, sampler="tpe", epochs=2))
+    assert table["learning_rate"].to_list() == [0.01, 0.001]
 
 
 def test_of_equals_the_first_is_chosen(data: Data, tmp_path: Path) -> None:

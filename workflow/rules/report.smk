@@ -52,6 +52,7 @@ rule build_report:
             scheme=reports.weighed(CONFIG),
             fold=FOLDS,
         ),
+        sweeps=expand(rules.sweep_scheme.output, scheme=reports.swept(CONFIG), fold=FOLDS),
         flow=expand(EXAMPLES, method=flow_methods(CONFIG)),
         clips=rules.draw_clips.output,
         schemes=expand(

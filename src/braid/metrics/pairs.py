@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from braid.metrics.bootstrap import draws, limits, wilson
 from braid.metrics.counts import Floats
-from braid.metrics.significance import N_FLIPS, flip_signs, holm, mcnemar
+from braid.metrics.significance import enough_flips, flip_signs, holm, mcnemar
 
 N_RESAMPLES = 5_000
 """Resamples of groups behind the intervals of a comparison."""
@@ -82,12 +82,15 @@ class Comparison:
     pairs: list[Pair]
 
 
-def compare(outcomes: Outcomes, n_resamples: int = N_RESAMPLES, n_flips: int = N_FLIPS, seed: int = 0) -> Comparison:
+def compare(
+    outcomes: Outcomes, n_resamples: int = N_RESAMPLES, n_flips: int | None = None, seed: int = 0
+) -> Comparison:
     """Compare every scheme with every later one on the same cases.
 
     All schemes share each resample of groups, so that the interval of a difference is that of the paired bootstrap.
     Where a scheme is always right, or never, resamples do not differ; the interval of its accuracy is then that of
-    `braid.metrics.bootstrap.wilson` for as many trials as there are groups.
+    `braid.metrics.bootstrap.wilson` for as many trials as there are groups. Without `n_flips` there are as many as the
+    number of pairs needs.
     """
     names, codes = np.unique(outcomes.groups, return_inverse=True)
     schemes, n = outcomes.schemes, len(outcomes.schemes)
@@ -104,7 +107,7 @@ def compare(outcomes: Outcomes, n_resamples: int = N_RESAMPLES, n_flips: int = N
         if len(names) > 1 and (right == right[0]).all() and right[0] in (0, 1):
             accuracy_intervals[scheme] = list(wilson(float(right[0]), len(names)))
     pairs = list(combinations(range(n), 2))
-    tested = flip_signs(_by_group(shares[:n], codes), pairs, n_flips, seed)
+    tested = flip_signs(_by_group(shares[:n], codes), pairs, n_flips or enough_flips(len(pairs)), seed)
     counts = [_discordant(outcomes.voted[i], outcomes.voted[j]) for i, j in pairs]
     exact = [mcnemar(*count) for count in counts]
     once = len(np.unique(outcomes.items)) == len(outcomes.items)

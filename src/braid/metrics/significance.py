@@ -11,7 +11,10 @@ from scipy.stats import binomtest
 from braid.metrics.counts import Floats
 
 N_FLIPS = 5_000
-"""Random flips of signs behind a p value; the smallest is 1/5001, so that Holm leaves a difference among 190 pairs."""
+"""Random flips of signs behind a p value, at least."""
+FLIPS_A_PAIR = 50
+"""The smallest p value is 1 / (1 + flips), and Holm multiplies it by the number of pairs: with so many flips for each
+pair it stays below 0.02, however many schemes there are."""
 
 _CHUNK = 4_000_000
 """Numbers that one part of the flips may hold: 32 MB."""
@@ -39,6 +42,11 @@ def holm(p_values: ArrayLike) -> list[float]:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
     return adjusted.tolist()
+
+
+def enough_flips(n_pairs: int) -> int:
+    """Return how many flips of signs tell `n_pairs` pairs apart after Holm."""
+    return max(N_FLIPS, FLIPS_A_PAIR * n_pairs)
 
 
 def flip_signs(

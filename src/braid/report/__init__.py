@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-VERSION = 5
+VERSION = 6
 """Raised when the report shows other numbers for the same results."""
 FLOW_PICTURES_VERSION = 1
 """Raised when the pictures of the same flow change."""
@@ -50,14 +50,25 @@ OUTPUTS_OF_BACKBONES = {
 OUTPUTS_OF_WORTH = {"tables/modalities.csv": "modalities"}
 """What there is besides where a scheme is asked what each modality is worth."""
 
+OUTPUTS_OF_SWEEPS = {"tables/sweeps.csv": "sweeps", "figures/sweeps.svg": "sweeps"}
+"""What there is besides where a scheme has a sweep."""
+
 
 def outputs(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the files of the report of an experiment, and their captions."""
     return (
-        OUTPUTS | (OUTPUTS_OF_BACKBONES if config["backbones"] else {}) | (OUTPUTS_OF_WORTH if weighed(config) else {})
+        OUTPUTS
+        | (OUTPUTS_OF_BACKBONES if config["backbones"] else {})
+        | (OUTPUTS_OF_WORTH if weighed(config) else {})
+        | (OUTPUTS_OF_SWEEPS if swept(config) else {})
     )
 
 
 def weighed(config: Mapping[str, Any]) -> list[str]:
     """Return the schemes that are asked what each of their modalities is worth."""
     return [name for name, settings in config["schemes"].items() if settings.get("worth")]
+
+
+def swept(config: Mapping[str, Any]) -> list[str]:
+    """Return the schemes that have a sweep."""
+    return [name for name, settings in config["schemes"].items() if settings.get("sweep")]

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from braid.files import whole, write_text
 from braid.metrics.pairs import compare
-from braid.report import backbones, comparison, figures, fusion, modalities, provenance, tables, wording
+from braid.report import backbones, comparison, figures, fusion, modalities, provenance, sweeps, tables, wording
 from braid.report.collect import Results, collect
 
 PROBLEMS_SHOWN = 200
@@ -82,18 +82,23 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
         }
         | backbones.tabulate(found)
         | modalities.tabulate(found)
+        | sweeps.tabulate(found)
     )
 
 
 def draw(found: Results, data: dict[str, pl.DataFrame]) -> dict[str, str]:
     """Return each figure as SVG, by its name."""
     judged, guess = tables.judged_split(found), tables.chance(found)
-    return {
-        "accuracy": figures.accuracy(data["schemes"], data["runs"], judged, guess["accuracy"]),
-        "log_loss": figures.log_loss(data["schemes"], data["runs"], judged, guess["log_loss"]),
-        "reliability": figures.reliability(data["reliability"], data["schemes"]["scheme"].to_list()),
-        "curves": figures.curves(tables.histories(found)),
-    } | backbones.draw(found)
+    return (
+        {
+            "accuracy": figures.accuracy(data["schemes"], data["runs"], judged, guess["accuracy"]),
+            "log_loss": figures.log_loss(data["schemes"], data["runs"], judged, guess["log_loss"]),
+            "reliability": figures.reliability(data["reliability"], data["schemes"]["scheme"].to_list()),
+            "curves": figures.curves(tables.histories(found)),
+        }
+        | backbones.draw(found)
+        | sweeps.draw(found, data)
+    )
 
 
 def _record(found: Results, commit: str) -> dict[str, Any]:
@@ -151,6 +156,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         extractors=data["extractors"].to_dicts(),
         flow_pictures=found.pictures,
         modalities=modalities.shown(data),
+        sweeps=sweeps.shown(found, data),
         backbones=backbones.shown(found, data),
         data=_data(found, data),
         csv={name: _csv(table) for name, table in data.items()},

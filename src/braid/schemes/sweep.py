@@ -71,18 +71,31 @@ def sweep_scheme(
     TrainingError
         The fold cannot be trained on, or every point diverges.
     """
-    points = sweeps.points(settings["sweep"])
     alone = {key: value for key, value in settings.items() if key != "sweep"}
     split = f"split_{fold}"
     items = items.with_columns(pl.when(pl.col(split).is_in(["train", "val"])).then(split))
-    results: dict[int, list[Result]] = {}
-    for members in _by([alone | point for point in points], "max_tokens"):  # which decides what is read
-        data = read_inputs(items, fold, inputs, members[0][1])
-        found = _results(data, [(entry, seed) for _, entry in members for seed in seeds], out / "finished.json")
-        results |= {number: row for (number, _), row in zip(members, _parts(found, len(seeds)), strict=True)}
-    table = _table(points, [results[number] for number in range(len(points))], seeds)
-    monitor = settings["monitor"]
-    merits = [-math.inf if mean is None else BETTER[monitor] * round(mean, 9) for mean in table[monitor]]
+    monitor, read = settings["monitor"], _Reading(items, fold, inputs)
+
+    def judged(points: list[dict[str, Any]]) -> list[list[Result]]:
+        results: dict[int, list[Result]] = {}
+        for members in _by([alone | point for point in points], "max_tokens"):  # which decides what is read
+            trainings = [(entry, seed) for _, entry in members for seed in seeds]
+            found = _results(read.of(members[0][1]), trainings, out / "finished.json")
+            results |= {number: row for (number, _), row in zip(members, _parts(found, len(seeds)), strict=True)}
+        return [results[number] for number in range(len(points))]
+
+    def losses(points: list[dict[str, Any]]) -> list[float]:
+        return [-_merit(_mean(row, monitor), monitor) for row in judged(points)]
+
+    sweep = settings["sweep"]
+    if sweep["sampler"] == "tpe" and not sweeps.is_grid(sweep):
+        from braid.schemes.search import search  # Optuna takes a second to import
+
+        points = search(sweep, losses)
+    else:
+        points = sweeps.points(sweep)
+    table = _table(points, judged(points), seeds)
+    merits = [_merit(mean, monitor) for mean in table[monitor]]
     chosen = int(np.argmax(merits))
     if merits[chosen] == -math.inf:
         raise TrainingError(
@@ -91,6 +104,33 @@ def sweep_scheme(
     with whole(out / "sweep.csv") as beside:
         table.with_columns(chosen=pl.col("point") == chosen + 1).write_csv(beside)
     write_text(out / "sweep.json", json.dumps(points[chosen], indent=1) + "\n")
+
+
+class _Reading:
+    """What the points of a sweep read, the last of it kept: points in a row mostly read the same."""
+
+    def __init__(self, items: pl.DataFrame, fold: str, inputs: Mapping[str, Sequence[Path]]) -> None:
+        self._arguments = (items, fold, inputs)
+        self._last: tuple[Any, Inputs] | None = None
+
+    def of(self, entry: dict[str, Any]) -> Inputs:
+        """Return what a scheme with the settings `entry` reads."""
+        key = entry.get("max_tokens")
+        if self._last is None or self._last[0] != key:
+            self._last = None  # not two at once
+            self._last = key, read_inputs(*self._arguments, entry)
+        return self._last[1]
+
+
+def _merit(mean: float | None, monitor: str) -> float:
+    """Return how good a score is, more being better; the worst where there is none."""
+    return -math.inf if mean is None else BETTER[monitor] * round(mean, 9)
+
+
+def _mean(results: list[Result], score: str) -> float | None:
+    """Return the mean over seeds; None where one of them diverged."""
+    values = [found[score] for found in results if found is not None]
+    return math.fsum(values) / len(values) if len(values) == len(results) else None
 
 
 def _results(data: Inputs, trainings: list[Training], store: Path) -> list[Result]:
@@ -159,7 +199,7 @@ def _table(points: list[dict[str, Any]], results: list[list[Result]], seeds: Seq
     columns |= {name: [point[name] for point in points] for name in points[0]}
     for score in BETTER:
         values = [[None if found is None else found[score] for found in row] for row in results]
-        means = [None if None in row else math.fsum(filter(None, row)) / len(row) for row in values]
+        means = [_mean(row, score) for row in results]
         columns |= {f"{score}_seed{seed}": [row[i] for row in values] for i, seed in enumerate(seeds)}
         columns[score] = pl.Series(means, dtype=pl.Float64)
     return pl.DataFrame(columns, strict=False)
