@@ -20,7 +20,7 @@ from braid import SCHEMAS
 from braid.config import schema
 from braid.errors import StoreError
 from braid.files import write_text
-from braid.report import OUTPUTS, OUTPUTS_OF_BACKBONES, OUTPUTS_OF_WORTH, tables, wording
+from braid.report import OUTPUTS, OUTPUTS_OF_BACKBONES, OUTPUTS_OF_SWEEPS, OUTPUTS_OF_WORTH, tables, wording
 from braid.report.build import build_report
 from braid.report.collect import collect
 from braid.schemes.results import Predictions, read_predictions, write_predictions
@@ -49,8 +49,18 @@ def test_exactly_the_listed_files_are_written(results: Path) -> None:
 
 
 def test_every_file_has_a_caption_and_every_caption_a_file() -> None:
-    captions = set((OUTPUTS | OUTPUTS_OF_BACKBONES | OUTPUTS_OF_WORTH).values())
+    captions = set((OUTPUTS | OUTPUTS_OF_BACKBONES | OUTPUTS_OF_WORTH | OUTPUTS_OF_SWEEPS).values())
     assert {path.stem for path in TEMPLATE.parent.glob("*.rst")} == captions
+
+
+def test_a_best_scheme_that_is_no_better_than_the_most_frequent_class_is_told_so(tmp_path: Path, results: Path) -> None:
+    poor = build(Experiment({"early": 0.0}, n_items=240), tmp_path)
+    said = "early is no better than that"
+    found = collect(poor, Experiment({"early": 0.0}, n_items=240).config())
+    accuracy = pl.read_csv(poor / "tables" / "schemes.csv")["test_accuracy"].item()
+    assert (said in (poor / "report.html").read_text(encoding="utf-8")) == (accuracy <= tables.chance(found)["accuracy"])
+    assert accuracy <= tables.chance(found)["accuracy"], "what is drawn at random, so that the sentence is due"
+    assert "no better than that" not in (results / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_list_of_files_costs_no_import() -> None:

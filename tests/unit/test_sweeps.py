@@ -102,7 +102,7 @@ def test_whole_numbers_of_a_range(scale: str) -> None:
             "single",
             {"hidden": [8, 9]},
             {"sampler": "tpe"},
-            r"sampler is tpe, of which `budget` must say how many points",
+            r"sampler is tpe, of which `budget` must say",
         ),
         ("single", {"hidden": [8]}, {"sampler": "grid"}, r"sweep.sampler must be one of random, tpe, got 'grid'"),
         ("single", {}, {}, r"sweep.parameters"),
