@@ -151,3 +151,23 @@ def test_merged_tokens_cover_the_same_time_and_keep_the_mean(n, most, rng):
     lengths = fewer[:, 1] - fewer[:, 0]
     assert lengths.max() - lengths.min() <= 1
     np.testing.assert_allclose(lengths @ fewer[:, 2:], tokens[:, 2:].sum(axis=0))
+
+
+def test_a_flipped_bit_is_found_and_the_file_named(tmp_path, rng):
+    """One bit at the begin, in the middle and at the end of the numbers; the file without it is read before."""
+    path = tmp_path / "0.h5"
+    values = rng.random((20, 300), dtype=np.float32)
+    with FeatureWriter(path, {}) as shard:
+        for i, row in enumerate(values):
+            shard.append(f"i{i}", row)
+    whole = path.read_bytes()
+    begin = whole.index(values[0].tobytes())
+    for place in (0, values.nbytes // 2, values.nbytes - 1):
+        path.write_bytes(whole)
+        with FeatureShard(path) as shard:
+            np.testing.assert_array_equal(shard.embedding, values)
+        damaged = bytearray(whole)
+        damaged[begin + place] ^= 1
+        path.write_bytes(damaged)
+        with FeatureShard(path) as shard, pytest.raises(StoreError, match=r"0\.h5 is damaged in 'embedding'"):
+            _ = shard.embedding

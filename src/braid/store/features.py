@@ -151,7 +151,13 @@ class FeatureWriter:
         row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:]))
         rows = min(max(CHUNK_BYTES // row_bytes, 1), 1024)
         self._file.create_dataset(
-            name, shape, dtype, maxshape=(None, *shape[1:]), chunks=(rows, *shape[1:]), fillvalue=fillvalue
+            name,
+            shape,
+            dtype,
+            maxshape=(None, *shape[1:]),
+            chunks=(rows, *shape[1:]),
+            fillvalue=fillvalue,
+            fletcher32=np.dtype(dtype).kind != "O",  # a flipped bit in numbers is an error; text cannot have it
         )
 
     def _extend(self, name: str, values: np.ndarray) -> None:

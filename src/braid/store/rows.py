@@ -81,4 +81,7 @@ class RowShard:
     def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         data = self._file[name]
         assert isinstance(data, h5py.Dataset)
-        return data[rows]
+        try:
+            return data[rows]
+        except OSError as error:
+            raise StoreError(f"{self.path} is damaged in {name!r} ({error}); delete it and run again") from error
