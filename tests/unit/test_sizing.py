@@ -102,7 +102,7 @@ def test_a_batch_is_bounded_in_bytes(monkeypatch):
 
 
 def test_each_shape_has_its_own_size_and_the_largest_says_how_much_is_loaded_ahead():
-    sizes = BatchSizes(AUTO, 1600 * VIEW.nbytes, 3)
+    sizes = BatchSizes(AUTO, 1600 * VIEW.nbytes, 3, "cpu")
     assert sizes.ahead() == 3
     small, large = sizes.of(torch.zeros(1)), sizes.of(VIEW)
     assert sizes.of(torch.zeros(1)) is small is not large

@@ -54,8 +54,12 @@ def edit_rows(project: Project, change) -> None:
 
 def raise_version(project: Project, package: str, name: str) -> None:
     path = project.folder / "src" / "braid" / package / "registry.py"
-    text, count = re.subn(rf'("{name}": \w+\([^)\n]*?)1\b', r"\g<1>2", path.read_text(encoding="utf-8"))
-    assert count == 1, f"{name} has no version 1 in {path}"
+    text, count = re.subn(
+        rf'("{name}": \w+\([^)]*?, )(\d+)\b',
+        lambda found: f"{found[1]}{int(found[2]) + 1}",
+        path.read_text(encoding="utf-8"),
+    )
+    assert count == 1, f"{name} has no version in {path}"
     path.write_text(text, encoding="utf-8")
 
 

@@ -93,7 +93,7 @@ class BatchSizes:
     device : `cpu` or `cuda`
     """
 
-    def __init__(self, wanted: int, memory_bytes: int, loaders: int, device: str = "cpu") -> None:
+    def __init__(self, wanted: int, memory_bytes: int, loaders: int, device: str) -> None:
         self.wanted = wanted
         self._most = MOST[device]
         self.memory_bytes = memory_bytes

@@ -79,7 +79,7 @@ def compute_flow(
             FlowWriter(out, settings["encoding"], settings["bound"], attrs, [stat.st_size, stat.st_mtime_ns]) as writer,
         ):
             method = entry.load()(settings, threads, device, batch_size)
-            sizes = BatchSizes(method.pairs, memory_mb * 10**6, loaders=1)
+            sizes = BatchSizes(method.pairs, memory_mb * 10**6, loaders=1, device=device)
             _write_shard(writer, shard, Passes(settings["type"], method, sizes, settings["scale"]))
     except OSError as error:
         raise StoreError(
