@@ -26,10 +26,6 @@ onstart:
     INDEX.save()
 
 
-onerror:
-    tell_failures(log)
-
-
 rule all:
     """Train every scheme and write the report (the default)."""
     default_target: True

@@ -15,7 +15,6 @@ from braid.backbones.registry import ORDER_TEST_VERSION, sources
 from braid.backbones.registry import REGISTRY as BACKBONES
 from braid.errors import BraidError
 from braid.extractors.registry import REGISTRY as EXTRACTORS
-from braid.failures import failures
 from braid.flow.registry import REGISTRY as FLOW_METHODS
 from braid.report.examples import choose, flow_methods
 from braid.schemes.registry import REGISTRY as SCHEMES
@@ -91,13 +90,6 @@ def check_settings():
         check_extractors(CONFIG["extractors"])
     except BraidError as error:
         raise WorkflowError(str(error))
-
-
-def tell_failures(log):
-    """Say once more, at the end of a run, which jobs failed and why: long runs bury it."""
-    told = list(failures(Path(log), Path()))
-    if told:
-        print("\nWhat failed:\n" + "\n".join(told), file=sys.stderr)
 
 
 def feature_source(wildcards):
