@@ -55,7 +55,7 @@ def edit_rows(project: Project, change) -> None:
 def raise_version(project: Project, package: str, name: str) -> None:
     path = project.folder / "src" / "braid" / package / "registry.py"
     text, count = re.subn(
-        rf'("{name}": \w+\([^)]*?, )(\d+)\b',
+        rf'("{name}": \w+\([^)]*?[ =])(\d+)\b',
         lambda found: f"{found[1]}{int(found[2]) + 1}",
         path.read_text(encoding="utf-8"),
     )

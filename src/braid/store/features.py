@@ -136,7 +136,8 @@ class FeatureWriter:
                 absent = np.full(self._widths[name], np.nan, np.float32)
                 if name not in self._file:  # the items so far had none
                     self._create(name, (self._n_items, len(absent)), np.float32, fillvalue=np.nan)
-                self._extend(name, np.stack([absent if row[name] is None else row[name] for row in self._rows]))
+                given = (row[name] for row in self._rows)
+                self._extend(name, np.stack([absent if values is None else values for values in given]))
         for name, parts in self._waiting.items():
             self._extend(name, np.concatenate(parts).astype(parts[0].dtype))  # joined texts forget that they are such
         self._n_items += len(self._rows)
