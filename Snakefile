@@ -23,7 +23,16 @@ include: "workflow/rules/report.smk"
 
 onstart:
     check_settings()
+    start_run()
     INDEX.save()
+
+
+onsuccess:
+    runs.end(RESULTS)
+
+
+onerror:
+    runs.end(RESULTS)
 
 
 rule all:

@@ -10,9 +10,10 @@ from braid import __version__
 from braid.datasets import command as datasets
 from braid.errors import BraidError
 from braid.results import command as results
+from braid.runs import command as runs
 from braid.weights import command as weights
 
-COMMANDS = (datasets, weights, results)
+COMMANDS = (datasets, weights, results, runs)
 """Modules with `add_parser(subparsers)`, which sets `run`: a function of the parsed arguments."""
 
 

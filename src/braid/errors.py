@@ -39,3 +39,7 @@ class TrainingError(BraidError):
 
 class DivergedError(TrainingError):
     """The loss of a network is no longer finite: its learning rate is too high for it."""
+
+
+class RunError(BraidError):
+    """A run cannot start or be resumed: another one, or what it left, is in its way."""

@@ -15,8 +15,8 @@ rule train_backbone:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=16000,
-        runtime=1440,
+        mem_mb=growing(16000),
+        runtime=growing(1440),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
@@ -44,8 +44,8 @@ rule test_order:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
@@ -75,8 +75,8 @@ rule extract_trained:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         batch_size=batch_size("extractors", "extractor"),
     params:
         index=INDEX.folder,

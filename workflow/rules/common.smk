@@ -17,6 +17,7 @@ from braid.errors import BraidError
 from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.flow.registry import REGISTRY as FLOW_METHODS
 from braid.report.examples import choose, flow_methods
+from braid.runs import record as runs
 from braid.schemes.registry import REGISTRY as SCHEMES
 from braid.schemes.registry import WORTH_VERSION
 
@@ -90,6 +91,20 @@ def check_settings():
         check_extractors(CONFIG["extractors"])
     except BraidError as error:
         raise WorkflowError(str(error))
+
+
+def start_run():
+    """Write down that this run starts; it is refused while SLURM has jobs of an earlier one."""
+    try:
+        # The name that the executor for SLURM gives to all its jobs; other executors have none.
+        runs.start(RESULTS, getattr(workflow.scheduler._executor, "run_uuid", ""))
+    except BraidError as error:
+        raise WorkflowError(str(error))
+
+
+def growing(amount):
+    """Return what a job asks for: `amount`, and as much again with each further attempt (`retries` of the profile)."""
+    return lambda wildcards, attempt: amount * attempt
 
 
 def feature_source(wildcards):

@@ -8,8 +8,8 @@ rule decode_shard:
         f"{RESULTS}/benchmarks/decode_shard/{{shard}}.tsv"
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.clips_digest(wildcards.shard),
@@ -32,8 +32,8 @@ rule list_problems:
     benchmark:
         f"{RESULTS}/benchmarks/list_problems.tsv"
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         index=INDEX.folder,
         rows=INDEX.present_digest,
@@ -53,8 +53,8 @@ rule check_problems:
     log:
         f"{RESULTS}/logs/check_problems.log",
     resources:
-        mem_mb=1000,
-        runtime=30,
+        mem_mb=growing(1000),
+        runtime=growing(30),
     params:
         index=INDEX.folder,
         max_bad_fraction=CONFIG["max_bad_fraction"],

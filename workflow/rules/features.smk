@@ -14,8 +14,8 @@ rule extract_features:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         batch_size=batch_size("extractors", "extractor"),
     params:
         index=INDEX.folder,

@@ -12,8 +12,8 @@ rule compute_flow:
     threads: 8
     resources:
         gpu=lambda wildcards: int(bool(FLOW_METHODS[CONFIG["flow"][wildcards.method]["type"]].official)),
-        mem_mb=8000,
-        runtime=240,
+        mem_mb=growing(8000),
+        runtime=growing(240),
         batch_size=batch_size("flow", "method"),
     params:
         settings=setting("flow", "method", without=["batch_size"]),
@@ -37,8 +37,8 @@ rule draw_flow:
     benchmark:
         f"{RESULTS}/benchmarks/draw_flow/{{method}}.tsv"
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         examples=lambda wildcards: examples(),
         shards=lambda wildcards: example_shards(),

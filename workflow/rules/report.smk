@@ -15,8 +15,8 @@ rule draw_clips:
     benchmark:
         f"{RESULTS}/benchmarks/draw_clips.tsv"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         schemes=list(CONFIG["schemes"]),
         folds=FOLDS,
@@ -70,8 +70,8 @@ rule build_report:
     benchmark:
         f"{RESULTS}/benchmarks/build_report.tsv"
     resources:
-        mem_mb=4000,
-        runtime=30,
+        mem_mb=growing(4000),
+        runtime=growing(30),
     params:
         config=CONFIG,
         version=reports.VERSION,

@@ -11,8 +11,8 @@ rule sweep_scheme:
     benchmark:
         f"{RESULTS}/benchmarks/sweep_scheme/{{scheme}}/fold{{fold}}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=600,
+        mem_mb=growing(4000),
+        runtime=growing(600),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
@@ -41,8 +41,8 @@ rule train_scheme:
     benchmark:
         f"{RESULTS}/benchmarks/train_scheme/{{scheme}}/fold{{fold}}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=60 * len(CONFIG["seeds"]),
+        mem_mb=growing(4000),
+        runtime=growing(60 * len(CONFIG["seeds"])),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
@@ -67,8 +67,8 @@ rule weigh_modalities:
     benchmark:
         f"{RESULTS}/benchmarks/weigh_modalities/{{scheme}}/fold{{fold}}.tsv"
     resources:
-        mem_mb=4000,
-        runtime=240 * len(CONFIG["seeds"]),
+        mem_mb=growing(4000),
+        runtime=growing(240 * len(CONFIG["seeds"])),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),

@@ -12,8 +12,8 @@ rule describe_shard:
         extractor=one_of(name for name in FITTED if name not in TRAINED),
     threads: 8
     resources:
-        mem_mb=4000,
-        runtime=120,
+        mem_mb=growing(4000),
+        runtime=growing(120),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.items_digest(wildcards.shard),
@@ -38,8 +38,9 @@ rule fit_words:
     wildcard_constraints:
         extractor=one_of(name for name in FITTED if name not in TRAINED),
     resources:
-        mem_mb=lambda wildcards: 2000 + CONFIG["extractors"][wildcards.extractor]["descriptors_for_fit"] // 500,
-        runtime=120,
+        mem_mb=lambda wildcards, attempt: attempt
+        * (2000 + CONFIG["extractors"][wildcards.extractor]["descriptors_for_fit"] // 500),
+        runtime=growing(120),
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.train_digest(wildcards.fold),
@@ -65,8 +66,8 @@ rule count_words:
     wildcard_constraints:
         extractor=one_of(name for name in FITTED if name not in TRAINED),
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=growing(4000),
+        runtime=growing(60),
     params:
         settings=extractor_settings("type", "pooling"),
         version=version("extractors", EXTRACTORS, "extractor"),

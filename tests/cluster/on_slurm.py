@@ -1,0 +1,144 @@
+"""The workflow on a real SLURM, undisturbed and disturbed. `make cluster` runs this file; it takes root and Debian's SLURM."""
+
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from .conftest import Submitted
+
+FAULT = '''
+import pathlib as _pathlib, time as _time
+_mark = _pathlib.Path("faults", "_".join((snakemake.rule, *map(str, snakemake.wildcards))))
+if _mark.exists():
+    _kind = _mark.read_text()
+    _mark.unlink()
+    if _kind == "memory":
+        _block = b"." * 3_000_000_000
+    _time.sleep(600)
+'''
+"""At the head of each script: the first attempt at a job that is marked goes on for ten minutes, some with 3 GB."""
+
+
+def with_faults(project, **kinds: str):
+    """Let jobs fail: rule and wildcards → `slow`, or `memory` for one that takes more than it asked for."""
+    marks = project.folder / "faults"
+    marks.mkdir()
+    for name, kind in kinds.items():
+        (marks / name).write_text(kind)
+    for script in (project.folder / "workflow" / "scripts").glob("*.py"):
+        text = script.read_text(encoding="utf-8")
+        script.write_text(re.sub(r"\A(\"\"\".*?\"\"\")", lambda found: found[1] + FAULT, text, flags=re.DOTALL))
+    return marks
+
+
+def predictions(project) -> dict[str, np.ndarray]:
+    found = {}
+    for path in sorted(project.results.glob("schemes/**/predictions.h5")):
+        with h5py.File(path) as file:
+            found[str(path.relative_to(project.results))] = np.asarray(file["probabilities"])
+    return found
+
+
+def assert_same_results(project, finished) -> None:
+    expected, got = predictions(finished), predictions(project)
+    assert got.keys() == expected.keys()
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
+    assert (project.results / "report.html").exists()
+
+
+@pytest.fixture
+def project(fresh, tmp_path):
+    """A project in which nothing has run."""
+    return fresh.copy(tmp_path / "project")
+
+
+def test_faults_of_jobs_and_nodes_cost_attempts_and_nothing_else(project, finished, cluster):
+    marks = with_faults(
+        project, decode_shard_a="slow", extract_features_sound_a="slow", extract_features_flow3d_b="memory",
+        compute_flow_farneback_b="slow",
+    )  # fmt: skip
+    run = Submitted(
+        project, cluster, "--configfile", "config.yaml",
+        "--set-resources", "extract_features:runtime=attempt", "extract_features:mem_mb=2000*attempt",
+    )  # fmt: skip
+    process = run.start()
+    try:
+        cancelled = cluster.running("decode_shard_wildcards_a")
+        cluster.wait_until(lambda: not (marks / "decode_shard_a").exists())
+        cluster.ask("scancel", cancelled)
+
+        stranded = cluster.running("compute_flow_wildcards_farneback_b")
+        cluster.wait_until(lambda: not (marks / "compute_flow_farneback_b").exists())
+        node = cluster.show(stranded)["NodeList"]
+        cluster.kill_node(node)
+        cluster.wait_until(lambda: "down" in cluster.ask("sinfo", "-hN", "-n", node, "-o", "%T"))
+        cluster.start_node(node)
+
+        cluster.wait_until(lambda: (project.results / "flow/farneback/b.zarr.zip").exists(), 180)
+        drained = next(other for other in cluster.nodes if other != node)
+        cluster.ask("scontrol", "update", f"nodename={drained}", "state=drain", "reason=test")
+        assert process.wait(timeout=400) == 0, run.printed.read_text()
+    finally:
+        process.kill()
+        cluster.ask("scontrol", "update", f"nodename={','.join(cluster.nodes)}", "state=resume", fails=True)
+    assert_same_results(project, finished)
+    assert not list(marks.iterdir())
+    attempts = run.attempts()
+    again = {name for name, count in attempts.items() if count > 1}
+    # What its node lost SLURM itself puts back into the queue, under the same number.
+    assert again == {
+        "decode_shard_wildcards_a", "extract_features_wildcards_sound_a", "extract_features_wildcards_flow3d_b",
+    }  # fmt: skip
+    printed = run.printed.read_text()
+    for status in ("CANCELLED", "TIMEOUT"):
+        assert f"SLURM status is: '{status}'" in printed
+
+
+def test_a_killed_submitter_is_resumed(project, finished, cluster):
+    marks = with_faults(project, extract_features_sound_b="slow")
+    run = Submitted(project, cluster, "--configfile", "config.yaml")
+    before = set(cluster.jobs("all"))
+    process = run.start()
+    cluster.wait_until(lambda: not (marks / "extract_features_sound_b").exists())
+    cluster.wait_until(lambda: (project.results / "features/sound/a.h5").exists())
+    time.sleep(8)  # the submitter sees that it is there
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    orphan = cluster.running("extract_features_wildcards_sound_b")
+    done = {path: path.stat().st_mtime_ns for path in project.results.glob("decoded/*.zip")}
+    assert done
+
+    unlocked = run.call(*run.command("--unlock"))
+    assert unlocked.returncode == 0, unlocked.stderr
+    refused = run.call(*run.command())
+    assert refused.returncode != 0
+    assert orphan in refused.stdout + refused.stderr
+    assert "braid resume results/tiny" in refused.stdout + refused.stderr
+
+    resumed = run.call(str(Path(sys.executable).with_name("braid")), "resume", "results/tiny")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    assert orphan in resumed.stdout
+    assert cluster.show(orphan)["JobState"] == "CANCELLED"
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert_same_results(project, finished)
+    assert set(cluster.jobs("all")) > before
+    assert "Nothing to be done" in run.call(*run.command()).stderr
+
+
+def test_a_gpu_of_a_rule_is_one_gpu_and_one_task(project, cluster):
+    run = Submitted(project, cluster, "results/tiny/features/sound/a.h5", "--configfile", "config.yaml")
+    assert run.start().wait(timeout=120) == 0, run.printed.read_text()
+    line = next(line for line in cluster.submitted() if "rule_extract_features" in line)
+    for option in ("--gpus=1", "--cpus-per-task=2", "-p gpu", "--nodes=1", "--mem 8000", "-t 240"):
+        assert f" {option} " in f"{line} "
+    line = next(line for line in cluster.submitted() if "rule_decode_shard" in line)
+    assert "--gpus" not in line
+    assert " --ntasks=1 " in line
