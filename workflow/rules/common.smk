@@ -85,8 +85,10 @@ def check_settings():
     """Ask the libraries about settings before the first job. They take seconds to import, so a parse does not."""
     from braid.backbones.check import check_backbones
     from braid.extractors.check import check_extractors
+    from braid.report.published import read
 
     try:
+        read(CONFIG)
         check_backbones(CONFIG["backbones"])
         check_extractors(CONFIG["extractors"])
     except BraidError as error:

@@ -55,6 +55,7 @@ rule build_report:
         sweeps=expand(rules.sweep_scheme.output, scheme=reports.swept(CONFIG), fold=FOLDS),
         flow=expand(EXAMPLES, method=flow_methods(CONFIG)),
         clips=rules.draw_clips.output,
+        published=CONFIG["report"]["published"] or [],
         schemes=expand(
             rules.train_scheme.output,
             scheme=CONFIG["schemes"],

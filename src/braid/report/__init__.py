@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-VERSION = 6
+VERSION = 7
 """Raised when the report shows other numbers for the same results."""
 FLOW_PICTURES_VERSION = 1
 """Raised when the pictures of the same flow change."""
@@ -53,6 +53,9 @@ OUTPUTS_OF_WORTH = {"tables/modalities.csv": "modalities"}
 OUTPUTS_OF_SWEEPS = {"tables/sweeps.csv": "sweeps", "figures/sweeps.svg": "sweeps"}
 """What there is besides where a scheme has a sweep."""
 
+OUTPUTS_OF_PUBLISHED = {"tables/published.csv": "published"}
+"""What there is besides where the config names figures that others have published."""
+
 
 def outputs(config: Mapping[str, Any]) -> dict[str, str]:
     """Return the files of the report of an experiment, and their captions."""
@@ -61,6 +64,7 @@ def outputs(config: Mapping[str, Any]) -> dict[str, str]:
         | (OUTPUTS_OF_BACKBONES if config["backbones"] else {})
         | (OUTPUTS_OF_WORTH if weighed(config) else {})
         | (OUTPUTS_OF_SWEEPS if swept(config) else {})
+        | (OUTPUTS_OF_PUBLISHED if config["report"]["published"] else {})
     )
 
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from braid.files import whole, write_text
 from braid.metrics.pairs import compare
-from braid.report import backbones, comparison, figures, fusion, modalities, provenance, sweeps, tables, wording
+from braid.report import backbones, comparison, figures, fusion, modalities, provenance, published, sweeps, tables, wording
 from braid.report.collect import Results, collect
 
 PROBLEMS_SHOWN = 200
@@ -61,9 +61,11 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
     outcomes = comparison.outcomes(found, ranked)
     compared = compare(outcomes)
     per_class = tables.per_class(found)
+    certain = comparison.with_certainty(schemes, compared)
+    extractors = tables.extractors(found)
     return (
         {
-            "schemes": comparison.with_certainty(schemes, compared),
+            "schemes": certain,
             "runs": runs,
             "pairs": comparison.pairs(compared),
             "reliability": comparison.reliability(found),
@@ -78,11 +80,12 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
             "costs": tables.costs(found),
             "costs_by_name": tables.costs_by_name(found),
             "sizes": found.sizes,
-            "extractors": tables.extractors(found),
+            "extractors": extractors,
         }
         | backbones.tabulate(found)
         | modalities.tabulate(found)
         | sweeps.tabulate(found)
+        | published.tabulate(found, certain, extractors)
     )
 
 
@@ -157,6 +160,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         flow_pictures=found.pictures,
         modalities=modalities.shown(data),
         sweeps=sweeps.shown(found, data),
+        published=data["published"].to_dicts() if "published" in data else [],
         backbones=backbones.shown(found, data),
         data=_data(found, data),
         csv={name: _csv(table) for name, table in data.items()},
