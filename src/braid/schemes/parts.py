@@ -90,7 +90,7 @@ class Over:
     def answers(self, rows: Tensor, change: Change) -> Answers:
         """Return what the scheme says after `change` of what those that read features are shown."""
         data = self._heard(next(self.readers()).data, rows, change)
-        return self.model.predict(as_batch(self.model, data)), data.present.any(axis=1)
+        return self.model.predict(as_batch(self.model, data)), np.asarray(data.present.any(axis=1))
 
     def on(self, names: frozenset[str]) -> Over | None:
         """Return the scheme fitted again, on the validation items, over its members as they are `on` these modalities.
