@@ -60,7 +60,11 @@ class Experiment:
                 else {"type": "late" if name == "late" else "early", "features": ["passt", "clip"]}
                 for name in self.accuracies
             },
-            "report": {"title": "Which modalities, which scheme", "submission_columns": ["Id", "Category"]},
+            "report": {
+                "title": "Which modalities, which scheme",
+                "submission_columns": ["Id", "Category"],
+                "published": None,
+            },
         }
 
     def write(self, folder: Path) -> Path:

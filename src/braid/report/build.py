@@ -14,7 +14,18 @@ from markupsafe import Markup
 
 from braid.files import whole, write_text
 from braid.metrics.pairs import compare
-from braid.report import backbones, comparison, figures, fusion, modalities, provenance, published, sweeps, tables, wording
+from braid.report import (
+    backbones,
+    comparison,
+    figures,
+    fusion,
+    modalities,
+    provenance,
+    published,
+    sweeps,
+    tables,
+    wording,
+)
 from braid.report.collect import Results, collect
 
 PROBLEMS_SHOWN = 200
