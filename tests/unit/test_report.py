@@ -20,7 +20,15 @@ from braid import SCHEMAS
 from braid.config import schema
 from braid.errors import StoreError
 from braid.files import write_text
-from braid.report import OUTPUTS, OUTPUTS_OF_BACKBONES, OUTPUTS_OF_SWEEPS, OUTPUTS_OF_WORTH, tables, wording
+from braid.report import (
+    OUTPUTS,
+    OUTPUTS_OF_BACKBONES,
+    OUTPUTS_OF_PUBLISHED,
+    OUTPUTS_OF_SWEEPS,
+    OUTPUTS_OF_WORTH,
+    tables,
+    wording,
+)
 from braid.report.build import build_report
 from braid.report.collect import collect
 from braid.schemes.results import Predictions, read_predictions, write_predictions
@@ -49,7 +57,8 @@ def test_exactly_the_listed_files_are_written(results: Path) -> None:
 
 
 def test_every_file_has_a_caption_and_every_caption_a_file() -> None:
-    captions = set((OUTPUTS | OUTPUTS_OF_BACKBONES | OUTPUTS_OF_WORTH | OUTPUTS_OF_SWEEPS).values())
+    further = OUTPUTS_OF_BACKBONES | OUTPUTS_OF_WORTH | OUTPUTS_OF_SWEEPS | OUTPUTS_OF_PUBLISHED
+    captions = set((OUTPUTS | further).values())
     assert {path.stem for path in TEMPLATE.parent.glob("*.rst")} == captions
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -19,8 +18,8 @@ COLUMNS = {
     "place": pl.String,
     "note": pl.String,
 }
-"""Of the file of published figures: a scheme of the config; one of `MEASURES`; the figure; of how many items a fold, empty where
-that is not known; where it is published; and what is to be known of it."""
+"""Of the file of published figures: a scheme of the config; one of `MEASURES`; the figure; of how many items a fold,
+empty where that is not known; where it is published; and what is to be known of it."""
 MEASURES = {"accuracy": "interval", "log_loss": "log_loss_interval", "macro_f1": "", "macro_log_loss": ""}
 """What can be compared, and the columns of its interval in the table of schemes."""
 
@@ -60,8 +59,8 @@ def tabulate(found: Results, schemes: pl.DataFrame, extractors: pl.DataFrame) ->
     """Return the table that is written as csv, by its name; none where the config names no published figures.
 
     `ours` is the mean over folds and seeds on the split that judges, `difference` is ours less theirs, `low` and
-    `high` are the limits of our 95 % interval. All are empty where ours is of other data or of networks with random weights: `because`
-    says so.
+    `high` are the limits of our 95 % interval. All are empty where ours is of other data or of networks with random
+    weights: `because` says so.
     """
     figures = read(found.config)
     if found.config["report"]["published"] is None:
