@@ -179,6 +179,10 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         backbones=backbones.shown(found, data),
         data=_data(found, data),
         csv={name: _csv(table) for name, table in data.items()},
+        curves=[
+            Markup(figures.inline(svg, f"curve{i}"))
+            for i, svg in enumerate(figures.curve_panels(tables.histories(found)))
+        ],
         figures={name: Markup(figures.inline(svg, name)) for name, svg in drawings.items()},
         random=provenance.random_networks(data["extractors"]),
         versions=provenance.versions(),
