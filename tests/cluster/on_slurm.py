@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import Submitted
 
-FAULT = '''
+FAULT = """
 import pathlib as _pathlib, time as _time
 _mark = _pathlib.Path("faults", "_".join((snakemake.rule, *map(str, snakemake.wildcards))))
 if _mark.exists():
@@ -22,7 +22,7 @@ if _mark.exists():
     if _kind == "memory":
         _block = b"." * 3_000_000_000
     _time.sleep(600)
-'''
+"""
 """At the head of each script: the first attempt at a job that is marked goes on for ten minutes, some with 3 GB."""
 
 

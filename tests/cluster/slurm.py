@@ -62,7 +62,11 @@ class Cluster:
         self.folder, self.nodes, self.memory_mb = folder, [f"node{n + 1}" for n in range(nodes)], memory_mb
         self.configuration = folder / "slurm.conf"
         commands = folder / "bin"
-        self.environment = {**os.environ, "SLURM_CONF": str(self.configuration), "PATH": f"{commands}:{os.environ['PATH']}"}
+        self.environment = {
+            **os.environ,
+            "SLURM_CONF": str(self.configuration),
+            "PATH": f"{commands}:{os.environ['PATH']}",
+        }
         for name in ("bin", "state", "dev", *(f"spool/{node}" for node in self.nodes)):
             (folder / name).mkdir(parents=True)
         # The executor's job step hands on few variables of SLURM, and its path to the configuration is not among them.
@@ -91,12 +95,16 @@ class Cluster:
                 f"RealMemory={self.memory_mb} Gres=gpu:1 State=UNKNOWN"
             )
         for partition, default in (("cpu", "YES"), ("gpu", "NO")):
-            lines.append(f"PartitionName={partition} Nodes=ALL Default={default} MaxTime=INFINITE DefaultTime=10 State=UP")
+            lines.append(
+                f"PartitionName={partition} Nodes=ALL Default={default} MaxTime=INFINITE DefaultTime=10 State=UP"
+            )
         self.configuration.write_text("\n".join(lines) + "\n")
         self._run("slurmctld", "-f", str(self.configuration))
         for node in self.nodes:
             self.start_node(node)
-        self.wait_until(lambda: len(self.ask("sinfo", "-hN", "-p", "cpu", "-t", "idle", "-o", "%N").split()) == len(self.nodes))
+        self.wait_until(
+            lambda: len(self.ask("sinfo", "-hN", "-p", "cpu", "-t", "idle", "-o", "%N").split()) == len(self.nodes)
+        )
 
     def start_node(self, node: str) -> None:
         self._run("slurmd", "-N", node, "-f", str(self.configuration))
@@ -104,7 +112,9 @@ class Cluster:
     def kill_node(self, node: str) -> None:
         """End the daemon of a node and every process of its jobs at once, as a power cut does."""
         os.kill(self._process(f"slurmd-{node}.pid"), signal.SIGKILL)
-        for step in self.ask("pgrep", "-f", f"slurmstepd.*{self.folder}/spool/{node}|slurmstepd: .*{node}", fails=True).split():
+        for step in self.ask(
+            "pgrep", "-f", f"slurmstepd.*{self.folder}/spool/{node}|slurmstepd: .*{node}", fails=True
+        ).split():
             os.kill(int(step), signal.SIGKILL)
 
     def stop(self) -> None:

@@ -18,7 +18,9 @@ CANCEL_SECONDS = 600
 
 def add_parser(subparsers: Any) -> None:
     """Add `braid resume` to the command line."""
-    says = "go on with a killed run: cancel the SLURM jobs that it left, unlock the folder, start the same command again"
+    says = (
+        "go on with a killed run: cancel the SLURM jobs that it left, unlock the folder, start the same command again"
+    )
     parser = subparsers.add_parser("resume", help=says, description=says)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="the folder results/<name> of the run")
     parser.add_argument(
