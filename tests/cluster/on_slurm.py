@@ -1,4 +1,4 @@
-"""The workflow on a real SLURM, undisturbed and disturbed. `make cluster` runs this file; it takes root and Debian's SLURM."""
+"""The workflow on a real SLURM, undisturbed and disturbed. `make cluster` runs this file, as root on Debian."""
 
 import os
 import re

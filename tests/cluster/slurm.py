@@ -1,4 +1,4 @@
-"""A real SLURM on one machine: munge, a controller and several nodes that have a make-believe GPU each. Root starts it."""
+"""A real SLURM on one machine: munge, a controller and nodes that have a make-believe GPU each. Root starts it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 PORT = 17000
 CONTROLLER = """
@@ -112,10 +115,12 @@ class Cluster:
     def kill_node(self, node: str) -> None:
         """End the daemon of a node and every process of its jobs at once, as a power cut does."""
         os.kill(self._process(f"slurmd-{node}.pid"), signal.SIGKILL)
-        for step in self.ask(
-            "pgrep", "-f", f"slurmstepd.*{self.folder}/spool/{node}|slurmstepd: .*{node}", fails=True
-        ).split():
-            os.kill(int(step), signal.SIGKILL)
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("SLURMD_NODENAME") == node:
+                    parents = [parent for parent in process.parents() if parent.name() == "slurmstepd"]
+                    for doomed in (*parents, process):
+                        doomed.kill()
 
     def stop(self) -> None:
         """End all daemons."""

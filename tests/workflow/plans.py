@@ -1,4 +1,4 @@
-"""`braid plan` of every preset on the official layout at full size, file names without content; `make plans` runs it."""
+"""`braid plan` of every preset on its official layout at full size, files without content; `make plans` runs it."""
 
 import shutil
 import subprocess
@@ -10,17 +10,14 @@ import pytest
 
 from .conftest import ROOT
 
+CMU = ("cmu11775", ["--split", "train=.8", "val=.1", "test=.1"], [], "8,249 items of 8,249 clips in 129 shards")
 PRESETS = {  # preset → data set, options of its index, options of the plan, items and shards of the manifest
-    "cmu-fusion": ("cmu11775", ["--split", "train=.8", "val=.1", "test=.1"], [], "8,249 items of 8,249 clips in 129 shards"),
-    "cmu-visual-features": (
-        "cmu11775", ["--split", "train=.8", "val=.1", "test=.1"], [], "8,249 items of 8,249 clips in 129 shards",
-    ),
+    "cmu-fusion": CMU,
+    "cmu-visual-features": CMU,
     "hmdb51-action": ("hmdb51", [], ["--clip-seconds", "3.12"], "6,766 items of 6,766 clips in 106 shards"),
     "tau-weighted": ("tau2021", [], [], "12,291 items of 12,291 clips in 193 shards"),
-    "tau-clip-ensemble": (
-        "tau2021", ["--item-seconds", "1"], [], "122,910 items of 12,291 clips in 193 shards",
-    ),
-}  # fmt: skip
+    "tau-clip-ensemble": ("tau2021", ["--item-seconds", "1"], [], "122,910 items of 12,291 clips in 193 shards"),
+}
 
 
 @pytest.fixture(scope="module")

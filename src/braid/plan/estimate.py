@@ -1,4 +1,4 @@
-"""Bytes and hours that a config takes on a data set, from rates that were measured; what was not measured is left open."""
+"""Bytes and hours that a config takes on a data set, from measured rates; what was not measured is left open."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Media:
 
 @dataclass(frozen=True)
 class Cost:
-    """What one stage takes: bytes on the disk, and hours on the two cores of the benchmarks, None where not measured."""
+    """What one stage takes: bytes on the disk, and hours on the two cores of the benchmarks, None if not measured."""
 
     stage: str
     bytes: float

@@ -51,7 +51,7 @@ def _resume(arguments: argparse.Namespace) -> None:
 
 
 def _cancel(run: record.Run) -> None:
-    """Cancel the jobs that a run has left, and wait: one that dies later would delete the file that its successor wrote."""
+    """Cancel the jobs that a run has left, and wait: one that dies later would delete what its successor wrote."""
     if orphans := slurm.jobs(run.slurm):
         print(f"cancelling {len(orphans)} SLURM jobs of the run of {run.started}: {', '.join(orphans)}", flush=True)
         slurm.cancel(orphans)
