@@ -134,7 +134,8 @@ class Cluster:
 
     def submitted(self) -> list[str]:
         """Return the arguments of every call of sbatch."""
-        return (self.folder / "submitted.txt").read_text().splitlines()
+        path = self.folder / "submitted.txt"
+        return path.read_text().splitlines() if path.exists() else []
 
     def jobs(self, states: str = "RUNNING,PENDING,COMPLETING") -> dict[str, str]:
         """Return the jobs in those states: number → rule and wildcards, as the executor writes them."""
