@@ -1,7 +1,7 @@
 """Read every file of a results folder to the end, and say which are damaged.
 
-Zip files have a CRC for each part. Numbers in HDF5 carry checksums, text in it does not; safetensors, JSON and tables are
-held to their form alone. So a flipped bit in a trained network or in a text goes unnoticed; a file that was cut does not.
+Zip files have a CRC for each part. Numbers in HDF5 carry checksums, text in it does not; safetensors, JSON and tables
+are held to their form alone. So a flipped bit in a trained network or in a text goes unnoticed; a cut does not.
 """
 
 from __future__ import annotations
