@@ -1,7 +1,7 @@
 """Thousands of mutated media files, `make fuzz`: no shard stops or hangs, memory is bounded, each file is classified.
 
-Seeds are made here; where the environment variable BRAID_CLIPS names a folder, its files of at most 4 MB are mutated too.
-BRAID_FUZZ is how many there are, 2000 if not given.
+Seeds are made here; where the environment variable BRAID_CLIPS names a folder, its files of at most 4 MB are mutated
+too. BRAID_FUZZ is how many there are, 2000 if not given.
 """
 
 from __future__ import annotations
