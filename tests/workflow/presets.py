@@ -169,7 +169,7 @@ def reduced(config: dict[str, Any]) -> dict[str, Any]:
             for key, change in (by_type.get("", {}) | by_type.get(settings["type"], {})).items():
                 if key in settings:
                     settings[key] = change(settings[key]) if callable(change) else change
-    config["flow"] = {name: FLOW for name in config["flow"]}
+    config["flow"] = dict.fromkeys(config["flow"], FLOW)
     return config | RUN | {"name": f"{config['name']}-miniature", "manifest": "resources/clips.tsv"}
 
 
