@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test learn twelve presets cluster check parity format lock docs clean
+.PHONY: help setup demo test learn twelve presets plans cluster check parity format lock docs clean
 
 # Tools are called as modules: the first line of a console script cannot hold a path with a space.
 RUN := .venv/bin/python -m
@@ -49,6 +49,9 @@ learn: $(READY) ## train backbones from scratch on clips whose answer is known, 
 
 twelve: $(READY) ## run twelve extractors twice on the clips of a folder, BRAID_CLIPS=..., else on some of the demo
 	$(RUN) pytest tests/workflow/twelve.py
+
+plans: $(READY) ## plan each preset on the official layout of its data at full size, without media
+	$(RUN) pytest -s tests/workflow/plans.py
 
 cluster: $(READY) ## run the workflow on a real SLURM of two nodes on this machine, and disturb it (Debian or Ubuntu, root)
 	@sh .ci/slurm

@@ -39,7 +39,7 @@ def make_data_set(folder: Path, n: int) -> Path:
             "video": file,
             "audio": file,
             "label": pl.select(pl.format("class {}", number % 400)).to_series(),
-            "split": pl.select(pl.when(number % 5 == 0).then(pl.lit("test")).otherwise(pl.lit("train"))).to_series(),
+            "split": (number % 5).replace_strict({0: "test", 1: "val"}, default="train", return_dtype=pl.String),
             "group": pl.select(pl.format("recording {}", number % 5 * n + number // 10)).to_series(),
             "shard": pl.select(pl.format("s{}", number // CLIPS_A_SHARD)).to_series(),
             "bytes": number * 7 % 1_000_003,

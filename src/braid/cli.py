@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from braid import __version__
 from braid.datasets import command as datasets
 from braid.errors import BraidError
+from braid.plan import command as plan
 from braid.results import command as results
 from braid.runs import command as runs
+from braid.verify import command as verify
 from braid.weights import command as weights
 
-COMMANDS = (datasets, weights, results, runs)
+COMMANDS = (datasets, weights, plan, results, runs, verify)
 """Modules with `add_parser(subparsers)`, which sets `run`: a function of the parsed arguments."""
 
 

@@ -32,7 +32,9 @@ class Submitted:
 
     def __init__(self, project: Project, cluster: Cluster, *arguments: str) -> None:
         self.project, self.cluster = project, cluster
-        self.environment = cluster.environment | {key: project.environment[key] for key in ("PYTHONPATH", "OMP_WAIT_POLICY")}
+        self.environment = cluster.environment | {
+            key: project.environment[key] for key in ("PYTHONPATH", "OMP_WAIT_POLICY")
+        }
         self.arguments = arguments
         self.printed = project.folder / "printed.txt"
 

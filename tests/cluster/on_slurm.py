@@ -1,7 +1,8 @@
-"""The workflow on a real SLURM, undisturbed and disturbed. `make cluster` runs this file; it takes root and Debian's SLURM."""
+"""The workflow on a real SLURM, undisturbed and disturbed. `make cluster` runs this file, as root on Debian."""
 
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -10,10 +11,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import yaml
+from workflow.conftest import ROOT
+from workflow.known import bound, shares
 
 from .conftest import Submitted
 
-FAULT = '''
+FAULT = """
 import pathlib as _pathlib, time as _time
 _mark = _pathlib.Path("faults", "_".join((snakemake.rule, *map(str, snakemake.wildcards))))
 if _mark.exists():
@@ -22,7 +26,7 @@ if _mark.exists():
     if _kind == "memory":
         _block = b"." * 3_000_000_000
     _time.sleep(600)
-'''
+"""
 """At the head of each script: the first attempt at a job that is marked goes on for ten minutes, some with 3 GB."""
 
 
@@ -133,12 +137,23 @@ def test_a_killed_submitter_is_resumed(project, finished, cluster):
     assert "Nothing to be done" in run.call(*run.command()).stderr
 
 
-def test_a_gpu_of_a_rule_is_one_gpu_and_one_task(project, cluster):
-    run = Submitted(project, cluster, "results/tiny/features/sound/a.h5", "--configfile", "config.yaml")
-    assert run.start().wait(timeout=120) == 0, run.printed.read_text()
-    line = next(line for line in cluster.submitted() if "rule_extract_features" in line)
+def test_the_demo_runs_through_sbatch(project, cluster):
+    """The clips of the demo, heard by PaSST: all that `make demo` computes would take longer than the faults here."""
+    shutil.copytree(ROOT / "resources" / "demo", project.folder / "resources" / "demo")
+    config = yaml.safe_load((ROOT / "config" / "config.yaml").read_text(encoding="utf-8"))
+    for section, kept in (("flow", []), ("extractors", ["sound"]), ("schemes", ["sound"])):
+        config[section] = {name: config[section][name] for name in kept}
+    project.config = config
+    run = Submitted(project, cluster, "--configfile", "config.yaml")
+    before = len(cluster.submitted())
+    assert run.start().wait(timeout=400) == 0, run.printed.read_text()
+    assert set(run.attempts().values()) == {1} or before
+    assert shares(project.folder / "results" / "demo", "sound")["label"] <= bound(0.25)
+
+    lines = cluster.submitted()[before:]
+    assert len(lines) == 4 + 4 + 1 + 4  # decode, hear, train; the list of problems and its check, pictures, report
+    heard = [line for line in lines if "rule_extract_features" in line]
     for option in ("--gpus=1", "--cpus-per-task=2", "-p gpu", "--nodes=1", "--mem 8000", "-t 240"):
-        assert f" {option} " in f"{line} "
-    line = next(line for line in cluster.submitted() if "rule_decode_shard" in line)
-    assert "--gpus" not in line
-    assert " --ntasks=1 " in line
+        assert all(f" {option} " in f"{line} " for line in heard), option
+    assert not any("--ntasks" in line for line in heard)
+    assert not any("--gpus" in line for line in lines if line not in heard)

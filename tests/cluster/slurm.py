@@ -1,4 +1,4 @@
-"""A real SLURM on one machine: munge, a controller and several nodes that have a make-believe GPU each. Root starts it."""
+"""A real SLURM on one machine: munge, a controller and nodes that have a make-believe GPU each. Root starts it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 PORT = 17000
 CONTROLLER = """
@@ -62,7 +65,11 @@ class Cluster:
         self.folder, self.nodes, self.memory_mb = folder, [f"node{n + 1}" for n in range(nodes)], memory_mb
         self.configuration = folder / "slurm.conf"
         commands = folder / "bin"
-        self.environment = {**os.environ, "SLURM_CONF": str(self.configuration), "PATH": f"{commands}:{os.environ['PATH']}"}
+        self.environment = {
+            **os.environ,
+            "SLURM_CONF": str(self.configuration),
+            "PATH": f"{commands}:{os.environ['PATH']}",
+        }
         for name in ("bin", "state", "dev", *(f"spool/{node}" for node in self.nodes)):
             (folder / name).mkdir(parents=True)
         # The executor's job step hands on few variables of SLURM, and its path to the configuration is not among them.
@@ -91,12 +98,16 @@ class Cluster:
                 f"RealMemory={self.memory_mb} Gres=gpu:1 State=UNKNOWN"
             )
         for partition, default in (("cpu", "YES"), ("gpu", "NO")):
-            lines.append(f"PartitionName={partition} Nodes=ALL Default={default} MaxTime=INFINITE DefaultTime=10 State=UP")
+            lines.append(
+                f"PartitionName={partition} Nodes=ALL Default={default} MaxTime=INFINITE DefaultTime=10 State=UP"
+            )
         self.configuration.write_text("\n".join(lines) + "\n")
         self._run("slurmctld", "-f", str(self.configuration))
         for node in self.nodes:
             self.start_node(node)
-        self.wait_until(lambda: len(self.ask("sinfo", "-hN", "-p", "cpu", "-t", "idle", "-o", "%N").split()) == len(self.nodes))
+        self.wait_until(
+            lambda: len(self.ask("sinfo", "-hN", "-p", "cpu", "-t", "idle", "-o", "%N").split()) == len(self.nodes)
+        )
 
     def start_node(self, node: str) -> None:
         self._run("slurmd", "-N", node, "-f", str(self.configuration))
@@ -104,8 +115,12 @@ class Cluster:
     def kill_node(self, node: str) -> None:
         """End the daemon of a node and every process of its jobs at once, as a power cut does."""
         os.kill(self._process(f"slurmd-{node}.pid"), signal.SIGKILL)
-        for step in self.ask("pgrep", "-f", f"slurmstepd.*{self.folder}/spool/{node}|slurmstepd: .*{node}", fails=True).split():
-            os.kill(int(step), signal.SIGKILL)
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("SLURMD_NODENAME") == node:
+                    parents = [parent for parent in process.parents() if parent.name() == "slurmstepd"]
+                    for doomed in (*parents, process):
+                        doomed.kill()
 
     def stop(self) -> None:
         """End all daemons."""
@@ -119,7 +134,8 @@ class Cluster:
 
     def submitted(self) -> list[str]:
         """Return the arguments of every call of sbatch."""
-        return (self.folder / "submitted.txt").read_text().splitlines()
+        path = self.folder / "submitted.txt"
+        return path.read_text().splitlines() if path.exists() else []
 
     def jobs(self, states: str = "RUNNING,PENDING,COMPLETING") -> dict[str, str]:
         """Return the jobs in those states: number → rule and wildcards, as the executor writes them."""

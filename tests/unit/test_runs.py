@@ -1,10 +1,11 @@
-"""The record of a run, and how a killed one is resumed; SLURM's commands are stand-ins on PATH here (see tests/cluster)."""
+"""The record of a run, and how a killed one is resumed; SLURM's commands are stand-ins on PATH (see tests/cluster)."""
 
 import os
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -63,7 +64,7 @@ def test_a_start_is_written_down_and_its_end(results):
     record.start(results, "braid_1", ["--cores", "2"])
     run = record.load(results)
     assert run is not None
-    assert (run.arguments, run.folder, run.slurm, run.ended) == (["--cores", "2"], os.getcwd(), "braid_1", False)
+    assert (run.arguments, run.folder, run.slurm, run.ended) == (["--cores", "2"], str(Path.cwd()), "braid_1", False)
     assert (run.host, run.process) == (socket.gethostname(), os.getpid())
     assert run.is_alive()
     record.end(results)

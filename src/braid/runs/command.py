@@ -18,7 +18,9 @@ CANCEL_SECONDS = 600
 
 def add_parser(subparsers: Any) -> None:
     """Add `braid resume` to the command line."""
-    says = "go on with a killed run: cancel the SLURM jobs that it left, unlock the folder, start the same command again"
+    says = (
+        "go on with a killed run: cancel the SLURM jobs that it left, unlock the folder, start the same command again"
+    )
     parser = subparsers.add_parser("resume", help=says, description=says)
     parser.add_argument("results", type=Path, metavar="RESULTS", help="the folder results/<name> of the run")
     parser.add_argument(
@@ -49,7 +51,7 @@ def _resume(arguments: argparse.Namespace) -> None:
 
 
 def _cancel(run: record.Run) -> None:
-    """Cancel the jobs that a run has left, and wait: one that dies later would delete the file that its successor wrote."""
+    """Cancel the jobs that a run has left, and wait: one that dies later would delete what its successor wrote."""
     if orphans := slurm.jobs(run.slurm):
         print(f"cancelling {len(orphans)} SLURM jobs of the run of {run.started}: {', '.join(orphans)}", flush=True)
         slurm.cancel(orphans)

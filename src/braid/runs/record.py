@@ -1,4 +1,4 @@
-"""What is written down when a run starts, `run.json` in its results folder: who runs it, where, and with which command."""
+"""What is written down when a run starts, in `run.json` of its results folder: who runs it, where, by which command."""
 
 from __future__ import annotations
 

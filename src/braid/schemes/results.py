@@ -53,9 +53,12 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         file.attrs.create("features", predictions.features, dtype=text)
         file.create_dataset("item", data=predictions.items, dtype=text)
         file.create_dataset("split", data=predictions.splits, dtype=text)
-        file["label"] = predictions.labels
-        file["present"] = predictions.present
-        file["probabilities"] = predictions.probabilities
+        for name, numbers in (
+            ("label", predictions.labels),
+            ("present", predictions.present),
+            ("probabilities", predictions.probabilities),
+        ):  # a flipped bit in them is an error
+            file.create_dataset(name, data=numbers, fletcher32=numbers.size > 0, chunks=numbers.size > 0 or None)
 
 
 def read_predictions(path: Path) -> Predictions:
