@@ -96,7 +96,7 @@ PRESETS = {
         ["--val", "0.3"],
         splits=(21, 9, 20, 0),
         dimensions={"audio": 512, "video": 512},
-        parameters={"audio": perceptron(512, 512, 10), "early": perceptron(1024, 10)},
+        parameters={"audio": perceptron(512, 512, 10), "early": perceptron(1024, 512, 10)},
         fused=("early", "intermediate", "late", "weighted"),
         single=("audio", "video"),
         ceilings={"audio": 2 / 10, "video": 5 / 10},
@@ -141,7 +141,7 @@ REDUCED: dict[str, dict[str, dict[str, Any]]] = {  # section → type, or "" for
     "extractors": {
         "": {"weights": "random", "views": at_most(4)},
         "passt": {"architecture": "passt_s_p16_s16_128_ap468"},
-        "openl3_audio": {"hop_seconds": 1.0},
+        "openl3_audio": {"hop_seconds": 2.0},
         "openl3_image": {"frame_rate": 0.5},
         "torchvision": {"architecture": "convnext_tiny"},
         "torchvision_video": {"clip_length": 8, "views": 1},
