@@ -9,8 +9,8 @@ Manifests have 250 clips a shard and empty files. The config has five extractors
 - `job`: what a job on a cluster does before its own work: Snakemake in remote mode, one decoding;
 - `train`: the same for the training of one scheme, whose inputs are the features of all shards.
 
-Wall and processor seconds, and the largest memory, of one process each; `start` is `snakemake --version`. It prints a table
-and writes benchmarks/results/scale.json.
+Wall and processor seconds, and the largest memory, of one process each; `start` is `snakemake --version`. It prints a
+table and writes benchmarks/results/scale.json.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ REMOTE = ("--mode", "remote", "--nolock", "--ignore-incomplete", "--cores", "1",
 
 
 def measure(folder: Path, *arguments: str) -> dict[str, Any]:
-    """Return wall and processor seconds, and the largest memory in MB, of Snakemake in `folder`, and what it printed."""
+    """Return wall and processor seconds, the largest memory in MB, and what was printed, of Snakemake in `folder`."""
     command = [sys.executable, "-m", "snakemake", *arguments]
     with tempfile.TemporaryFile("w+") as out:
         start = time.perf_counter()

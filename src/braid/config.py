@@ -74,6 +74,8 @@ def load(raw: Mapping[str, Any]) -> dict[str, Any]:
         With one sentence for each key that is unknown, missing, of the wrong type or out of range, and for each
         name that refers to nothing.
     """
+    if not isinstance(raw, Mapping):
+        raise ConfigError(f"The config must be keys and values, such as `name: mine`; got {raw!r}.")
     config = _complete(copy.deepcopy(dict(raw)), schema("config"), "config", where="")
     for section in SECTIONS:
         config[section] = _complete(config[section], schema(section), section, where=section)
@@ -165,9 +167,11 @@ def folds(config: Mapping[str, Any], splits: Mapping[str, list[str]]) -> list[st
 def _typed(entry: Any, section: str, name: str) -> dict[str, Any]:
     where = f"{section}.{name}"
     known = types(section)
+    if not isinstance(name, str):
+        raise ConfigError(f"config key {section}: the name {name!r} must be text; write it in quotes.")
     if not isinstance(entry, dict):
         raise ConfigError(f"config key {where} must be a mapping with a `type`, got {entry!r}.")
-    if entry.get("type") not in known:
+    if not isinstance(entry.get("type"), str) or entry["type"] not in known:
         got = f"got {entry['type']!r}" if "type" in entry else "which is missing"
         raise ConfigError(f"config key {where}.type must be one of {', '.join(known)}, {got}.")
     full = _complete(entry, known[entry["type"]], section, where)

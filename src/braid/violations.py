@@ -31,7 +31,7 @@ def sentences(error: ValidationError, where: str) -> Iterator[str]:
     rules: Any = error.schema
     if rule == "additionalProperties":
         known = list(rules["properties"])
-        for name in sorted(set(value) - set(known)):
+        for name in sorted(set(value) - set(known), key=str):
             near = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}."
             yield f"{key} has no key {name!r}; {hint}"
