@@ -25,14 +25,15 @@ onstart:
     check_settings()
     start_run()
     INDEX.save()
+    follow_run()
 
 
 onsuccess:
-    runs.end(RESULTS)
+    end_run()
 
 
 onerror:
-    runs.end(RESULTS)
+    end_run()
 
 
 rule all:

@@ -6,6 +6,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import polars as pl
 from snakemake.exceptions import WorkflowError
 
 from braid import config as configs
@@ -18,6 +19,7 @@ from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.flow.registry import REGISTRY as FLOW_METHODS
 from braid.report.examples import choose, flow_methods
 from braid.runs import record as runs
+from braid.runs.progress import Progress
 from braid.schemes.registry import REGISTRY as SCHEMES
 from braid.schemes.registry import WORTH_VERSION
 
@@ -104,6 +106,33 @@ def start_run():
         runs.start(RESULTS, getattr(workflow.scheduler._executor, "run_uuid", ""))
     except BraidError as error:
         raise WorkflowError(str(error))
+
+
+def follow_run():
+    """Say how far the run is as its jobs come and go, and write it down for `braid status`."""
+    from snakemake.logging import logger
+
+    from braid.media.problems import collect
+
+    items = INDEX.items()
+    place = {rule.name: position for position, rule in enumerate(workflow.rules)}
+    planned = [(job.rule.name, job.wildcards_dict) for job in workflow.dag.needrun_jobs() if job.output]
+    progress = Progress(
+        RESULTS,
+        planned=sorted(planned, key=lambda job: place[job[0]]),
+        clips=dict(items.group_by("shard").agg(pl.col("clip").n_unique()).iter_rows()),
+        problems=lambda path: len(collect([Path(path)], items)),
+    )
+    logger.addHandler(progress)
+
+
+def end_run():
+    """Write down that the run came to its end, and say what failed."""
+    from snakemake.logging import logger
+
+    for handler in [each for each in logger.handlers if isinstance(each, Progress)]:
+        handler.end()
+    runs.end(RESULTS)
 
 
 def growing(amount):
