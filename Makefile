@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test learn twelve plans fuzz cluster check parity format lock docs clean
+.PHONY: help setup demo test learn twelve presets plans fuzz faults cluster check parity format lock docs clean
 
 # Tools are called as modules: the first line of a console script cannot hold a path with a space.
 RUN := .venv/bin/python -m
@@ -56,9 +56,15 @@ plans: $(READY) ## plan each preset on the official layout of its data at full s
 fuzz: $(READY) ## decode thousands of mutated media files, of BRAID_CLIPS=... too: none may stop a shard or hang
 	$(RUN) pytest -s tests/media/fuzz.py
 
+faults: $(READY) ## kill a run at fifty random moments: the results are those of one that nothing disturbed
+	$(RUN) pytest -s tests/workflow/faults.py
+
 cluster: $(READY) ## run the workflow on a real SLURM of two nodes on this machine, and disturb it (Debian or Ubuntu, root)
 	@sh .ci/slurm
 	$(RUN) pytest --durations=0 tests/cluster/on_slurm.py
+
+presets: $(READY) ## run each preset of a published system on a small data set of its layout, with small networks
+	$(RUN) pytest -s tests/workflow/presets.py
 
 check: $(READY) ## formatting, lint and types, as pre-commit and CI do
 	$(RUN) ruff check

@@ -52,4 +52,4 @@ rule decode:
 rule features:
     """Compute the features of every extractor."""
     input:
-        [path for name in CONFIG["extractors"] for path in features_of(name, FOLDS)],
+        lambda wildcards: [path for name in CONFIG["extractors"] for path in features_of(name, FOLDS)],

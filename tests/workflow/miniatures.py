@@ -1,7 +1,7 @@
 """Small data sets that are laid out as their publishers do it, of clips whose class is made of a pattern and a tone.
 
-A class is a pair: which pattern is seen, and which tone is heard (or which way the pattern drifts, where clips are silent), so that
-one modality alone cannot tell all classes apart and both together can.
+A class is a pair: which pattern is seen, and which tone is heard (or which way the pattern drifts, where clips are
+silent), so that one modality alone cannot tell all classes apart and both together can.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import wave
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -26,15 +27,18 @@ CITIES = ("barcelona", "helsinki", "lisbon", "lyon")
 
 
 def pictures(pattern: int, seed: int, seconds: float, drift: tuple[int, int] = (0, 1)) -> Iterable[np.ndarray]:
-    """Yield frames [H, W, 3] uint8: stripes of a width and colour that the pattern has, a little noise, drifting."""
+    """Yield frames [H, W, 3] uint8: random squares in the size and colours of the pattern, drifting, in a little noise.
+
+    `drift` is in pixels a frame, down and right; what leaves a frame comes in on its other side.
+    """
     random = np.random.default_rng(seed)
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    along = (x, y, x + y, x - y)[pattern % 4] + random.integers(0, 32)
-    colour = np.array([(220, 60, 40), (40, 200, 60), (50, 80, 230), (220, 210, 50), (200, 60, 210)][pattern % 5])
-    picture = np.where((along // (4 + 3 * (pattern % 3)) % 2)[..., None], colour, 255 - colour)
+    side = (4, 8)[pattern % 2]
+    squares = np.kron(random.integers(0, 2, (HEIGHT // side, WIDTH // side)), np.ones((side, side)))
+    colour = np.array([(220, 60, 40), (40, 200, 60), (50, 80, 230), (220, 210, 50), (200, 60, 210)][pattern])
+    picture = np.where(squares[..., None] > 0, colour, colour // 3)
     for number in range(round(seconds * FPS)):
         moved = np.roll(picture, (drift[0] * number, drift[1] * number), axis=(0, 1))
-        yield np.clip(moved + random.normal(0, 12, moved.shape), 0, 255).astype(np.uint8)
+        yield np.clip(moved + random.normal(0, 8, moved.shape), 0, 255).astype(np.uint8)
 
 
 def tone(number: int, seed: int, seconds: float) -> np.ndarray:
@@ -49,22 +53,20 @@ def write_clip(path: Path, frames: Iterable[np.ndarray] | None, sound: np.ndarra
     """Write mp4 (H.264, AAC) or avi (MPEG-4), with the streams that are given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
+        streams: list[tuple[Any, int, Iterable[Any]]] = []
         if frames is not None:
             video = container.add_stream("mpeg4" if path.suffix == ".avi" else "libx264", rate=FPS)
             video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+            streams.append((video, FPS, (av.VideoFrame.from_ndarray(picture, format="rgb24") for picture in frames)))
         if sound is not None:
-            audio = container.add_stream("aac", rate=RATE, layout="mono")
-        for number, picture in enumerate(frames or ()):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, FPS)
-            container.mux(video.encode(frame))
-        if frames is not None:
-            container.mux(video.encode(None))
-        if sound is not None:
-            whole = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
-            whole.sample_rate, whole.pts, whole.time_base = RATE, 0, Fraction(1, RATE)
-            container.mux(audio.encode(whole))
-            container.mux(audio.encode(None))
+            samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+            samples.sample_rate = RATE
+            streams.append((container.add_stream("aac", rate=RATE, layout="mono"), RATE, [samples]))
+        for stream, rate, pieces in streams:
+            for number, piece in enumerate(pieces):
+                piece.pts, piece.time_base = number, Fraction(1, rate)
+                container.mux(stream.encode(piece))
+            container.mux(stream.encode(None))
 
 
 def cmu11775(root: Path, a_class: int = 10, seconds: float = 1.5) -> None:
@@ -86,7 +88,7 @@ def hmdb51(root: Path, a_class: int = 12) -> None:
     for number, action in enumerate(ACTIONS):
         names = [f"Film{k}_{action}_f_cm_np1_fr_med_{k}.avi" for k in range(a_class)]
         for k, name in enumerate(names):
-            frames = pictures(number // 2, 100 * number + k, 2, ((0, 2), (2, 0))[number % 2])
+            frames = pictures(number // 2, 100 * number + k, 2, ((0, 3), (3, 0))[number % 2])
             write_clip(root / "hmdb51_org" / action / name, frames, None)
         for split in range(3):
             codes = [2 if k % 4 == split else 1 for k in range(a_class)]
@@ -95,7 +97,7 @@ def hmdb51(root: Path, a_class: int = 12) -> None:
 
 
 def tau2021(root: Path, train: int = 3, test: int = 2) -> None:
-    """Ten scenes of five patterns and two tones; recordings of 10 s, each of a place of its own, sound beside pictures."""
+    """Ten scenes of five patterns and two tones; recordings of 10 s, each of its own place, sound in wav files."""
     base = root / "TAU-urban-audio-visual-scenes-2021-development"
     columns = ("filename_audio", "filename_video", "scene_label")
     lists: dict[str, list[Sequence[object]]] = {"fold1_train.csv": [columns], "fold1_evaluate.csv": [columns]}

@@ -10,7 +10,7 @@ import polars as pl
 from snakemake.exceptions import WorkflowError
 
 from braid import config as configs
-from braid import index, media, metrics, weights
+from braid import index, manifest, media, metrics, weights
 from braid import report as reports
 from braid.backbones.registry import ORDER_TEST_VERSION, sources
 from braid.backbones.registry import REGISTRY as BACKBONES
@@ -38,6 +38,8 @@ try:
     # run after it, wait for the next run.
     if workflow.is_main_process:
         INDEX = index.examine(Path(CONFIG["manifest"]), Path(RESULTS, "index"))
+        if not CONFIG["allow_outside"]:
+            manifest.check_inside(INDEX.items(), CONFIG["manifest"])
     else:
         INDEX = index.load(Path(RESULTS, "index"))
     FOLDS = configs.folds(CONFIG, INDEX.splits)
