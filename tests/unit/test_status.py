@@ -108,6 +108,13 @@ def test_a_failure_is_told_with_its_reason_and_log_and_again_at_the_end(run: Run
     assert list(progress.load(run.results).failed) == [3], "another attempt has succeeded"
 
 
+def test_a_rule_without_a_log_has_spoken_on_the_terminal(run: Run) -> None:
+    run.tell("job_info", jobid=7, rule_name="fetch_weights", wildcards={"section": "extractors", "entry": "sound"})
+    run.tell("job_error", 1, jobid=7)
+    assert run.lines == [f"FAILED fetch_weights sound: {progress.why('')} (log: –)"]
+    assert "among what the run has printed" in run.lines[0]
+
+
 def test_an_error_in_following_stops_no_run(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     run.progress.problems = lambda path: 1 // 0
     run.start(0)

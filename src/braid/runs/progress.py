@@ -130,10 +130,12 @@ def load(results: str | Path) -> History:
     return history
 
 
-def why(log: str | Path) -> str:
-    """Return the reason that the log of a failed job gives: its last line."""
+def why(log: str, folder: str | Path = "") -> str:
+    """Return the reason that the log of a failed job, below `folder`, gives: its last line."""
+    if not log:
+        return "it has no log; what it said is among what the run has printed"
     try:
-        lines = Path(log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = Path(folder, log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         lines = []
     if not lines:
@@ -145,7 +147,7 @@ def failures(history: History, folder: str | Path = "") -> Iterator[str]:
     """Yield each reason for which jobs have failed, then these with their logs, which are below `folder`."""
     by_reason: dict[str, list[Job]] = {}
     for job in history.failed.values():
-        by_reason.setdefault(why(Path(folder, job.log)), []).append(job)
+        by_reason.setdefault(why(job.log, folder), []).append(job)
     for reason, jobs in by_reason.items():
         yield reason
         yield from (f"  {job.title} (log: {job.log or NONE})" for job in jobs)
@@ -173,7 +175,7 @@ class Progress(logging.Handler):
     ) -> None:
         super().__init__()
         self.path, self.clips, self.problems = Path(results, NAME), clips, problems
-        self.say = say or (lambda line: print(f"braid: {line}", file=sys.stderr, flush=True))
+        self.say = say or (lambda line: print(f"progress: {line}", file=sys.stderr, flush=True))
         self.history = History()
         self.decoded: dict[int, str] = {}
         self.said: dict[str, float] = {}
