@@ -11,6 +11,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/run.smk"
 include: "workflow/rules/decode.smk"
 include: "workflow/rules/flow.smk"
 include: "workflow/rules/weights.smk"
@@ -19,21 +20,6 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/words.smk"
 include: "workflow/rules/schemes.smk"
 include: "workflow/rules/report.smk"
-
-
-onstart:
-    check_settings()
-    start_run()
-    INDEX.save()
-    follow_run()
-
-
-onsuccess:
-    end_run()
-
-
-onerror:
-    end_run()
 
 
 rule all:
