@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test learn twelve presets plans fuzz cluster check parity format lock docs clean
+.PHONY: help setup demo test learn twelve presets plans fuzz faults cluster check parity format lock docs clean
 
 # Tools are called as modules: the first line of a console script cannot hold a path with a space.
 RUN := .venv/bin/python -m
@@ -55,6 +55,9 @@ plans: $(READY) ## plan each preset on the official layout of its data at full s
 
 fuzz: $(READY) ## decode thousands of mutated media files, of BRAID_CLIPS=... too: none may stop a shard or hang
 	$(RUN) pytest -s tests/media/fuzz.py
+
+faults: $(READY) ## kill a run fifty times at random moments (BRAID_KILLS=...) and compare what it comes to, bit by bit
+	$(RUN) pytest -s tests/workflow/faults.py
 
 cluster: $(READY) ## run the workflow on a real SLURM of two nodes on this machine, and disturb it (Debian or Ubuntu, root)
 	@sh .ci/slurm
