@@ -11,6 +11,7 @@ if not workflow.overwrite_configfiles:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/run.smk"
 include: "workflow/rules/decode.smk"
 include: "workflow/rules/flow.smk"
 include: "workflow/rules/weights.smk"
@@ -19,20 +20,6 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/words.smk"
 include: "workflow/rules/schemes.smk"
 include: "workflow/rules/report.smk"
-
-
-onstart:
-    check_settings()
-    start_run()
-    INDEX.save()
-
-
-onsuccess:
-    runs.end(RESULTS)
-
-
-onerror:
-    runs.end(RESULTS)
 
 
 rule all:
@@ -51,4 +38,4 @@ rule decode:
 rule features:
     """Compute the features of every extractor."""
     input:
-        [path for name in CONFIG["extractors"] for path in features_of(name, FOLDS)],
+        lambda wildcards: [path for name in CONFIG["extractors"] for path in features_of(name, FOLDS)],

@@ -118,6 +118,21 @@ def clip_keys(items: pl.DataFrame) -> pl.Series:
     return pl.Series("clip", [hashlib.blake2b(path.encode(), digest_size=8).hexdigest() for path in paths], pl.String)
 
 
+def check_inside(items: pl.DataFrame, path: str | Path) -> None:
+    """Raise ManifestError where a path of `items` leads out of the folder of the manifest `path`.
+
+    Paths are taken as they are written: a link inside the folder may lead elsewhere.
+    """
+    named = pl.concat([items.select("item", file="video"), items.select("item", file="audio")])
+    outside = named.filter(pl.col("file").str.contains(r"^/|(^|/)\.\.(/|$)")).unique(maintain_order=True)
+    if outside.height:
+        first = "".join(f"\n  {file!r} of item {item!r}" for item, file in outside.head(REPORTED).iter_rows())
+        raise ManifestError(
+            f"{path} names {outside.height} files outside its folder, which `allow_outside: false` in the config "
+            f"forbids; put them into the folder, remove the rows, or allow it:{first}"
+        )
+
+
 def check_files(clips: pl.DataFrame, path: str | Path) -> None:
     """Raise ManifestError where a file that `clips` (item, video, audio) of the manifest `path` names does not exist.
 

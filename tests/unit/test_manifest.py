@@ -245,3 +245,14 @@ def test_docs_list_the_columns_of_the_schema():
         name = "split_1` … `split_K" if name.startswith("split_") else name
         rows.append(f"| `{name}`{star} | {types[0]} | {', '.join(values)} | {field['description']} |")
     assert "\n".join(rows) in DOCS.read_text(encoding="utf-8"), "\n".join(["The table should be:", *rows])
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../a.mp4", "x/../../a.mp4", "x/.."])
+def test_a_path_that_leads_out_of_the_folder_is_refused_where_that_is_forbidden(file):
+    items = parse(GOOD, GOOD | {"item": "b", "video": file, "audio": ""})
+    with pytest.raises(ManifestError, match=r"names 1 files outside its folder.*\n.* of item 'b'"):
+        manifest.check_inside(items, "clips.tsv")
+
+
+def test_paths_within_the_folder_are_allowed():
+    manifest.check_inside(parse(GOOD, GOOD | {"item": "b", "video": "..x/a..mp4", "audio": ""}), "clips.tsv")

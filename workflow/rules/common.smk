@@ -6,10 +6,11 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import polars as pl
 from snakemake.exceptions import WorkflowError
 
 from braid import config as configs
-from braid import index, media, metrics, weights
+from braid import index, manifest, media, metrics, weights
 from braid import report as reports
 from braid.backbones.registry import ORDER_TEST_VERSION, sources
 from braid.backbones.registry import REGISTRY as BACKBONES
@@ -18,6 +19,7 @@ from braid.extractors.registry import REGISTRY as EXTRACTORS
 from braid.flow.registry import REGISTRY as FLOW_METHODS
 from braid.report.examples import choose, flow_methods
 from braid.runs import record as runs
+from braid.runs.progress import Progress
 from braid.schemes.registry import REGISTRY as SCHEMES
 from braid.schemes.registry import WORTH_VERSION
 
@@ -36,6 +38,8 @@ try:
     # run after it, wait for the next run.
     if workflow.is_main_process:
         INDEX = index.examine(Path(CONFIG["manifest"]), Path(RESULTS, "index"))
+        if not CONFIG["allow_outside"]:
+            manifest.check_inside(INDEX.items(), CONFIG["manifest"])
     else:
         INDEX = index.load(Path(RESULTS, "index"))
     FOLDS = configs.folds(CONFIG, INDEX.splits)
@@ -79,29 +83,6 @@ wildcard_constraints:
     scheme="[A-Za-z0-9][A-Za-z0-9_-]*",
     fold="[1-9][0-9]*",
     seed="[0-9]+",
-
-
-def check_settings():
-    """Ask the libraries about settings before the first job. They take seconds to import, so a parse does not."""
-    from braid.backbones.check import check_backbones
-    from braid.extractors.check import check_extractors
-    from braid.report.published import read
-
-    try:
-        read(CONFIG)
-        check_backbones(CONFIG["backbones"])
-        check_extractors(CONFIG["extractors"])
-    except BraidError as error:
-        raise WorkflowError(str(error))
-
-
-def start_run():
-    """Write down that this run starts; it is refused while SLURM has jobs of an earlier one."""
-    try:
-        # The name that the executor for SLURM gives to all its jobs; other executors have none.
-        runs.start(RESULTS, getattr(workflow.scheduler._executor, "run_uuid", ""))
-    except BraidError as error:
-        raise WorkflowError(str(error))
 
 
 def growing(amount):

@@ -24,7 +24,7 @@ rule decode_shard:
 rule list_problems:
     """List the clips that could not be read, with the reason."""
     input:
-        expand(DECODED, shard=INDEX.shards),
+        lambda wildcards: expand(DECODED, shard=INDEX.shards),
     output:
         f"{RESULTS}/decoded/problems.tsv",
     log:

@@ -35,8 +35,9 @@ rule build_report:
         problems=rules.list_problems.output,
         counts=rules.check_problems.output,
         weights=[RECEIPT.format(section=section, entry=name) for section, name in PRETRAINED],
-        features=[path for name in CONFIG["extractors"] for path in features_of(name, FOLDS[0])],
-        trained=[path for name in TRAINED for path in features_of(name, FOLDS)],
+        # Functions: of a list in this place Snakemake takes the hash once for each of its paths.
+        features=lambda wildcards: [path for name in CONFIG["extractors"] for path in features_of(name, FOLDS[0])],
+        trained=lambda wildcards: [path for name in TRAINED for path in features_of(name, FOLDS)],
         backbones=expand(
             [rules.train_backbone.output.metrics, rules.train_backbone.output.history],
             backbone=CONFIG["backbones"],

@@ -1,4 +1,4 @@
-"""`braid resume`, which goes on with a run that was killed."""
+"""`braid resume`, which goes on with a run that was killed, and `braid status`, which says how far one is."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import argparse
 import os
 import subprocess
 import sys
+import time
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from braid.errors import RunError
-from braid.runs import record, slurm
+from braid.runs import record, slurm, status
 
 CANCEL_SECONDS = 600
 """A job has this long to be gone after it was cancelled; SLURM gives it 30 s between SIGTERM and SIGKILL as a rule."""
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add `braid resume` to the command line."""
+    """Add `braid resume` and `braid status` to the command line."""
     says = (
         "go on with a killed run: cancel the SLURM jobs that it left, unlock the folder, start the same command again"
     )
@@ -27,6 +29,23 @@ def add_parser(subparsers: Any) -> None:
         "--gone", action="store_true", help="the process was on another machine and is known to have ended"
     )
     parser.set_defaults(run=_resume)
+    says = "say what of a run is done, running, missing or failed and why, what it cost, and what would run now"
+    parser = subparsers.add_parser("status", help=says, description=says)
+    parser.add_argument("results", type=Path, metavar="RESULTS", help="the folder results/<name> of the run")
+    parser.add_argument(
+        "--watch", type=float, metavar="SECONDS", help="say how far the run is in such intervals, until it is over"
+    )
+    parser.set_defaults(run=_status)
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    while arguments.watch and not status.is_over(arguments.results):
+        print(
+            f"[{datetime.now():%Y-%m-%d %H:%M:%S}]", *status.page(arguments.results, whole=False), sep="\n", flush=True
+        )
+        print()
+        time.sleep(arguments.watch)
+    print(*status.page(arguments.results), sep="\n")
 
 
 def _resume(arguments: argparse.Namespace) -> None:
