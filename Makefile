@@ -56,7 +56,7 @@ plans: $(READY) ## plan each preset on the official layout of its data at full s
 fuzz: $(READY) ## decode thousands of mutated media files, of BRAID_CLIPS=... too: none may stop a shard or hang
 	$(RUN) pytest -s tests/media/fuzz.py
 
-faults: $(READY) ## kill a run at fifty random moments: the results are those of one that nothing disturbed
+faults: $(READY) ## kill a run at fifty random moments, fill its disk, start it twice: its results are those of one undisturbed
 	$(RUN) pytest -s tests/workflow/faults.py
 
 cluster: $(READY) ## run the workflow on a real SLURM of two nodes on this machine, and disturb it (Debian or Ubuntu, root)

@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -18,6 +19,10 @@ from braid.errors import StoreError
 
 STALE_SECONDS = 24 * 3600
 """A partial file that nobody has written to for so long was left by a process that was killed."""
+
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""What the system says when a disk takes no more: it is full, so is a quota or the file, or it became read-only."""
 
 
 @contextmanager
@@ -34,25 +39,47 @@ def whole(path: str | Path) -> Iterator[Path]:
         The disk is full or cannot be written to; the message names the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(f".????????.{glob.escape(path.name)}"):
-        with suppress(FileNotFoundError):  # its writer may be alive and rename it now
-            if time.time() - left.stat().st_mtime > STALE_SECONDS:
-                left.unlink()
     beside = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.touch()
+    except OSError as error:
+        raise _unwritable(path, error.errno or 0) from error
+    _remove_stale(path)
     try:
         yield beside
         _sync(beside)
         beside.replace(path)
         _sync(path.parent)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise StoreError(
-                f"{path} cannot be written: {os.strerror(error.errno)}. Free space or mend the disk, then run again."
-            ) from error
+    except Exception as error:
+        if (number := _errno(error)) in FULL:
+            raise _unwritable(path, number) from error
         raise
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # on a disk that fails, the first error is the one to tell
+            beside.unlink(missing_ok=True)
+
+
+def _remove_stale(path: Path) -> None:
+    for left in path.parent.glob(f".????????.{glob.escape(path.name)}"):
+        with suppress(FileNotFoundError):  # its writer may be alive and rename it now
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                left.unlink()
+
+
+def _errno(error: Exception) -> int:
+    """Return the number of the system's error behind `error`, 0 where there is none: some libraries tell it in text."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    said = re.search(r"\bos error (\d+)|\berrno = (\d+)", str(error))  # of safetensors, of HDF5
+    return int(said[1] or said[2]) if said else 0
+
+
+def _unwritable(path: Path, number: int) -> StoreError:
+    return StoreError(
+        f"{path} cannot be written: {os.strerror(number)}. Free space, or mend the disk or its permissions, then run "
+        f"again."
+    )
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -119,12 +119,29 @@ def clip_keys(items: pl.DataFrame) -> pl.Series:
 
 
 def check_inside(items: pl.DataFrame, path: str | Path) -> None:
-    """Raise ManifestError where a path of `items` leads out of the folder of the manifest `path`.
+    """Raise ManifestError where a path of `items`, or a link, leads out of the folder of the manifest `path`.
 
-    Paths are taken as they are written: a link inside the folder may lead elsewhere.
+    Folders are listed once each, as by `check_files`.
     """
     named = pl.concat([items.select("item", file="video"), items.select("item", file="audio")])
-    outside = named.filter(pl.col("file").str.contains(r"^/|(^|/)\.\.(/|$)")).unique(maintain_order=True)
+    named = named.filter(pl.col("file") != "").unique(maintain_order=True)
+    root = Path(path).parent.resolve()
+    links: dict[str, set[str] | None] = {}
+
+    def within(file: str) -> bool:
+        return (root / file).resolve().is_relative_to(root)
+
+    def leaves(file: str) -> bool:
+        folder, name = os.path.split(file)
+        if folder not in links:
+            links[folder] = _links_in(root / folder) if within(folder) else None
+        inside = links[folder]
+        return inside is None or (name in inside and not within(file))
+
+    written = named["file"].str.contains(r"^/|(^|/)\.\.(/|$)").to_list()
+    outside = named.filter(
+        pl.Series([out or leaves(file) for out, file in zip(written, named["file"], strict=True)], dtype=pl.Boolean)
+    )
     if outside.height:
         first = "".join(f"\n  {file!r} of item {item!r}" for item, file in outside.head(REPORTED).iter_rows())
         raise ManifestError(
@@ -165,6 +182,15 @@ def _files_in(folder: str) -> set[str]:
     try:
         with os.scandir(folder) as entries:
             return {entry.name for entry in entries if entry.is_file()}
+    except OSError:
+        return set()
+
+
+def _links_in(folder: Path) -> set[str]:
+    """Return the names in `folder` that are links."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_symlink()}
     except OSError:
         return set()
 

@@ -178,6 +178,16 @@ def test_a_changed_file_costs_its_clip(tmp_path, settings, column, value):
         assert "braid index" in shard[spoilt].video.reason
 
 
+def test_a_file_that_disappeared_costs_its_clip(tmp_path, settings):
+    clips = table(make(tmp_path, ["a.mp4", "b.mp4"]))
+    gone, _ = clips.filter(pl.col("video").str.ends_with("a.mp4")).select("clip", "video").row(0)
+    (tmp_path / "a.mp4").unlink()
+    decode_shard(clips, tmp_path / "s.zarr.zip", settings, 1)
+    with DecodedShard(tmp_path / "s.zarr.zip") as shard:
+        assert {clip: shard[clip].video.usable for clip in clips["clip"]} == {c: c != gone for c in clips["clip"]}
+        assert "'a.mp4' does not exist any more" in shard[gone].video.reason
+
+
 def test_an_unwritable_folder_is_an_error(settings, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be written"):

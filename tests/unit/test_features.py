@@ -171,3 +171,28 @@ def test_a_flipped_bit_is_found_and_the_file_named(tmp_path, rng):
         path.write_bytes(damaged)
         with FeatureShard(path) as shard, pytest.raises(StoreError, match=r"0\.h5 is damaged in 'embedding'"):
             _ = shard.embedding
+
+
+@pytest.mark.parametrize("what", ["huge", "huge text", "link", "external", "virtual"])
+def test_a_file_made_to_do_harm_fills_no_memory_and_opens_no_other_file(tmp_path, what):
+    path, secret = tmp_path / "0.h5", tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["embedding"] = np.ones((1, 4), np.float32)
+    with FeatureWriter(path, {}) as writer:
+        writer.append("x", np.ones(4, np.float32))
+    with h5py.File(path, "r+") as file:
+        del file["embedding"]
+        if what == "huge":
+            file.create_dataset("embedding", (10**9, 10**6), np.float32, chunks=(1, 1024))
+        elif what == "huge text":
+            file.create_dataset("embedding", (10**12,), h5py.string_dtype(), chunks=(1024,))
+        elif what == "link":
+            file["embedding"] = h5py.ExternalLink(str(secret), "embedding")
+        elif what == "external":
+            file.create_dataset("embedding", (1, 4), np.float32, external=[(str(secret), 0, 16)])
+        else:
+            layout = h5py.VirtualLayout((1, 4), np.float32)
+            layout[:] = h5py.VirtualSource(str(secret), "embedding", (1, 4))
+            file.create_virtual_dataset("embedding", layout)
+    with FeatureShard(path) as shard, pytest.raises(StoreError, match=r"0\.h5 is damaged in 'embedding'"):
+        _ = shard.embedding

@@ -4,11 +4,16 @@ import errno
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from braid.errors import StoreError
 from braid.files import STALE_SECONDS, digest, whole, write_text
+from braid.store.features import ITEMS_AT_ONCE, FeatureWriter
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):
@@ -37,6 +42,64 @@ def test_a_full_disk_is_a_sentence_that_names_the_file(tmp_path):
     ):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not list(tmp_path.iterdir())
+
+
+def write_features(path):
+    with FeatureWriter(path, {}) as writer:
+        for i in range(ITEMS_AT_ONCE):
+            writer.append(f"{i}", np.ones(64, np.float32))
+
+
+def write_network(path):
+    with whole(path) as beside:
+        save_file({"weight": np.ones(5000, np.float32)}, beside)
+
+
+@pytest.mark.parametrize("write", [write_features, write_network])
+def test_what_libraries_say_of_a_full_disk_is_a_sentence_too(tmp_path, write):
+    """They write by their own code: HDF5 and safetensors tell the system's error in text alone."""
+    code = f"""
+import resource
+from pathlib import Path
+from test_files import {write.__name__}
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+try:
+    {write.__name__}(Path("file"))
+except Exception as error:
+    print(type(error).__name__, error, flush=True)
+"""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.startswith("StoreError file cannot be written: File too large."), done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    write_text(tmp_path / "file", "")
+    with pytest.raises(StoreError, match=r"a\.txt cannot be written: (Not a directory|File exists)"):
+        write_text(tmp_path / "file" / "a.txt", "")
+
+
+def test_a_disk_that_became_read_only_is_a_sentence(tmp_path, monkeypatch):
+    """It refuses to remove what was begun, too."""
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with pytest.raises(StoreError, match=r"file\.txt cannot be written: Read-only"), whole(tmp_path / "file.txt"):
+        monkeypatch.setattr(Path, "unlink", refuse)
+        refuse()
+
+
+def test_a_clock_that_jumps_removes_no_file_of_a_living_writer(tmp_path, monkeypatch):
+    """Back by a year, nothing is old enough; what one writer has under way outlives another's start and end."""
+    with whole(tmp_path / "a.txt") as beside:
+        beside.write_text("first")
+        long_ago = time.time() - 365 * 24 * 3600
+        monkeypatch.setattr(time, "time", lambda: long_ago)
+        write_text(tmp_path / "a.txt", "second")
+        assert beside.exists()
+    assert (tmp_path / "a.txt").read_text() == "first"
 
 
 def test_what_killed_writers_left_is_removed_once_it_is_old(tmp_path):

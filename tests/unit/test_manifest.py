@@ -256,3 +256,17 @@ def test_a_path_that_leads_out_of_the_folder_is_refused_where_that_is_forbidden(
 
 def test_paths_within_the_folder_are_allowed():
     manifest.check_inside(parse(GOOD, GOOD | {"item": "b", "video": "..x/a..mp4", "audio": ""}), "clips.tsv")
+
+
+@pytest.mark.parametrize(("link", "target"), [("a.mp4", "../secret"), ("x", ".."), ("x", "/etc")])
+def test_a_link_that_leads_out_of_the_folder_is_refused_where_that_is_forbidden(tmp_path, link, target):
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "inside.mp4").touch()
+    (folder / "here.mp4").symlink_to("inside.mp4")
+    (folder / link).symlink_to(target)
+    file = "a.mp4" if link == "a.mp4" else "x/passwd"
+    manifest.check_inside(parse(GOOD, GOOD | {"item": "b", "video": "here.mp4", "audio": ""}), folder / "clips.tsv")
+    items = parse(GOOD, GOOD | {"item": "b", "video": file, "audio": ""})
+    with pytest.raises(ManifestError, match=r"names 1 files outside its folder.*\n.* of item 'b'"):
+        manifest.check_inside(items, folder / "clips.tsv")

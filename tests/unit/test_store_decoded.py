@@ -1,4 +1,5 @@
 import io
+import json
 import zipfile
 
 import numpy as np
@@ -161,3 +162,40 @@ def test_a_failure_leaves_no_shard(tmp_path, settings):
     with pytest.raises(RuntimeError), DecodedWriter(path, {"settings": settings}):
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def rewritten(path, changes=None, compression=zipfile.ZIP_STORED):
+    """Write the shard anew with other compression, or with metadata that claims other things."""
+    with zipfile.ZipFile(path) as file:
+        parts = {name: file.read(name) for name in file.namelist()}
+    for name, change in (changes or {}).items():
+        parts[name] = json.dumps(change(json.loads(parts[name]))).encode()
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name, data in parts.items():
+            file.writestr(name, data)
+
+
+def test_a_shard_that_claims_more_than_it_has_fills_no_memory(shard):
+    path, *_ = shard
+    rewritten(path, {"a/waveform/zarr.json": lambda said: said | {"shape": [10**13]}})
+    rewritten(path, {"index/zarr.json": lambda said: json.loads(json.dumps(said).replace("12345", str(10**13)))})
+    with DecodedShard(path) as read:
+        assert read["a"].n_samples == 10**13
+        with pytest.raises(StoreError, match="claims more bytes than the file has"):
+            read["a"].waveform(0, 10)
+
+
+def test_frames_larger_than_any_video_are_refused(shard):
+    path, *_ = shard
+    rewritten(
+        path, {"index/zarr.json": lambda said: json.loads(json.dumps(said).replace(f": {HEIGHT},", ": 9999999,"))}
+    )
+    with DecodedShard(path) as read, pytest.raises(StoreError, match=f"claims frames of 9999999 × {WIDTH} pixels"):
+        read["a"].frames(np.array([0]))
+
+
+def test_compressed_parts_are_refused(shard):
+    """A few bytes of them may unpack to any size."""
+    rewritten(shard[0], compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(StoreError, match="a part of it is compressed"):
+        DecodedShard(shard[0])

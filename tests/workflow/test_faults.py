@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from .conftest import AWKWARD, make_clip
+from .conftest import AWKWARD, ROOT, make_clip
 from .test_reruns import EVERYTHING, edit, edit_rows
 
 
@@ -194,3 +194,30 @@ def test_a_config_without_a_manifest_is_not_completed_by_the_demo(project):
     del config["manifest"]
     project.config = config
     assert "the config lacks 'manifest'" in project.snakemake("--dry-run", fails=True)
+
+
+def test_the_page_names_tests_that_exist():
+    named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8"))
+    assert len(named) > 30
+    absent = {
+        f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / file).read_text(encoding="utf-8")
+    }
+    assert absent == set()
+
+
+def test_every_test_of_faults_is_on_the_page():
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    here = re.findall(r"^def (test_\w+)", (ROOT / "tests/workflow/faults.py").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(here) == 3
+    assert [name for name in here if name not in page] == []
+
+
+def test_no_rule_has_a_shell_command():
+    """Names of clips, and whatever else others wrote, never reach a shell."""
+    rules = "".join(
+        path.read_text(encoding="utf-8") for path in [ROOT / "Snakefile", *ROOT.glob("workflow/rules/*.smk")]
+    )
+    assert "script:" in rules
+    assert not re.search(r"^\s*shell:|\bshell\(", rules, re.MULTILINE)
+    library = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
+    assert not re.search(r"shell=True|os\.system|os\.popen", library)

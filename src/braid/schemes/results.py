@@ -13,6 +13,7 @@ import numpy as np
 
 from braid.errors import StoreError
 from braid.files import whole
+from braid.store.rows import data_set
 
 FORMAT = "braid predictions 1"
 
@@ -73,7 +74,7 @@ def read_predictions(path: Path) -> Predictions:
         with h5py.File(path, "r", locking=False) as file:
             if file.attrs.get("format") != FORMAT:
                 raise OSError(f"its format is not {FORMAT!r}")
-            data = {name: np.asarray(file[name]) for name in ("item", "split", "label", "present", "probabilities")}
+            data = {name: data_set(file, name)[:] for name in ("item", "split", "label", "present", "probabilities")}
             classes, features = (np.asarray(file.attrs[name]).tolist() for name in ("classes", "features"))
     except (OSError, KeyError) as error:
         raise StoreError(f"{path} cannot be read ({error}); delete it and train again.") from error

@@ -9,6 +9,7 @@ Letters: T frames of a clip, H and W pixels of a frame.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -23,7 +24,7 @@ from zarr.storage import ZipStore
 from braid.errors import StoreError
 from braid.files import whole
 from braid.media import codec
-from braid.store.zipped import ZippedShard
+from braid.store.zipped import ZippedShard, check_pixels
 
 FORMAT = "braid decoded shard"
 INDEX = "index"
@@ -203,6 +204,8 @@ class DecodedClip:
         info = self.video.info
         if not self.video.usable:
             raise StoreError(f"{self._shard.path} holds no frames of clip {self._clip}: {self.video.reason}.")
+        with self._shard.reading():
+            check_pixels(info["height"], info["width"])
         wanted, places = np.unique(np.arange(info["n_frames"])[indices], return_inverse=True)
         out = np.empty((len(wanted), info["height"], info["width"], 3), np.uint8)
         with self._shard.reading():
@@ -237,7 +240,11 @@ class DecodedClip:
 
     @cached_property
     def _arrays(self) -> dict[str, Any]:
-        return dict(self._group.arrays())
+        arrays = dict(self._group.arrays())
+        for name, array in arrays.items():
+            if array.compressors or math.prod(array.shape) * array.dtype.itemsize > self._shard.n_bytes:
+                raise ValueError(f"its array {name} is compressed, or claims more bytes than the file has")
+        return arrays
 
 
 def _runs(frames: np.ndarray, offsets: np.ndarray) -> Iterator[range]:

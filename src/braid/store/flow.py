@@ -21,7 +21,7 @@ from zarr.storage import ZipStore
 from braid.errors import StoreError
 from braid.files import digest, whole
 from braid.flow.quantise import DTYPES, dequantise, quantise
-from braid.store.zipped import ZippedShard
+from braid.store.zipped import ZippedShard, check_pixels
 
 FORMAT = "braid flow shard"
 CHUNK_PAIRS = 8
@@ -165,6 +165,8 @@ class FlowClip:
         self._shard, self._clip = shard, clip
         self._encoding, self._bound = shard.attrs["encoding"], shard.attrs["bound"]
         self._flow = cast(zarr.Array, group["flow"]) if "flow" in group else None
+        if self._flow is not None:
+            check_pixels(*self._flow.shape[-2:])
         self.times = np.asarray(cast(zarr.Array, group["times"])[:])
         self.n_pairs = 0 if self._flow is None else self._flow.shape[0]
         self.status = str(group.attrs["status"])

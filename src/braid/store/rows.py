@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -14,6 +15,30 @@ import numpy as np
 
 from braid.errors import StoreError
 from braid.files import whole
+
+UNWRITTEN_BYTES = 2**28
+"""HDF5 leaves out rows that were never written: a data set may be so much larger than its file, and no more."""
+
+
+def data_set(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a data set that can be read safely, wherever the file is from: KeyError where there is none.
+
+    Raises
+    ------
+    OSError
+        It lies in another file, which a link or an external data set may name, or it would fill more memory than the
+        size of the file explains.
+    """
+    link = file.get(name, getlink=True)
+    if link is None:
+        raise KeyError(name)
+    data = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+        raise OSError(f"{name!r} is no data set of this file itself")
+    claimed = math.prod(data.shape) * data.dtype.itemsize
+    if claimed > Path(file.filename).stat().st_size + UNWRITTEN_BYTES:
+        raise OSError(f"{name!r} claims {claimed} bytes, far more than the file has")
+    return data
 
 
 @contextmanager
@@ -79,9 +104,7 @@ class RowShard:
         return [value.decode() for value in self._read(name)]
 
     def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
-        data = self._file[name]
-        assert isinstance(data, h5py.Dataset)
         try:
-            return data[rows]
+            return data_set(self._file, name)[rows]
         except OSError as error:
             raise StoreError(f"{self.path} is damaged in {name!r} ({error}); delete it and run again") from error

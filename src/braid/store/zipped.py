@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
-from zipfile import BadZipFile
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 import zarr
 from zarr.errors import BaseZarrError
@@ -16,6 +16,9 @@ from zarr.storage import ZipStore
 from braid.errors import StoreError
 
 Clip = TypeVar("Clip")
+
+MOST_PIXELS = 2**27
+"""Of a frame. A file that says more was made to fill the memory."""
 
 
 class ZippedShard(ABC, Generic[Clip]):
@@ -32,6 +35,8 @@ class ZippedShard(ABC, Generic[Clip]):
         How it was made.
     clips : tuple of str
         Keys of the clips, sorted.
+    n_bytes : int
+        Size of the file.
 
     Raises
     ------
@@ -45,6 +50,7 @@ class ZippedShard(ABC, Generic[Clip]):
         self.path = Path(path)
         self._last: tuple[str, Clip | None] = "", None
         with self.reading(), ExitStack() as stack:
+            self.n_bytes = _check_parts(self.path)
             store = ZipStore(self.path, mode="r")
             self._root = zarr.open_group(store, mode="r")
             stack.callback(store.close)
@@ -97,3 +103,17 @@ class ZippedShard(ABC, Generic[Clip]):
                 f"{self.path} cannot be read as a {self.FORMAT} ({error}): it is missing, truncated or another kind of "
                 f"file; {self._cure}"
             ) from error
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Raise ValueError where a frame, or flow, says that it is larger than any video."""
+    if height * width > MOST_PIXELS:
+        raise ValueError(f"it claims frames of {height} × {width} pixels")
+
+
+def _check_parts(path: Path) -> int:
+    """Return the size of a zip file; ValueError where a part of it is compressed and may grow to any size."""
+    with ZipFile(path) as file:
+        if any(part.compress_type != ZIP_STORED for part in file.infolist()):
+            raise ValueError("a part of it is compressed, which braid never does")
+    return path.stat().st_size
