@@ -90,6 +90,23 @@ def inputs_of(entry: Mapping[str, Any]) -> list[str]:
     return entry["features"] if "features" in entry else entry["schemes"]
 
 
+def below(schemes: Mapping[str, Any], name: str) -> list[str]:
+    """Return the schemes that a scheme is over, those that these are over first, each once; none of one on features."""
+    found = dict[str, None]()
+    for read in schemes[name].get("schemes", ()):
+        found |= dict.fromkeys([*below(schemes, read), read])
+    return list(found)
+
+
+def modalities_of(schemes: Mapping[str, Any], name: str) -> list[str]:
+    """Return the extractors that a scheme reads, itself or by the schemes that it is over, each once."""
+    return list(
+        dict.fromkeys(
+            extractor for part in (*below(schemes, name), name) for extractor in schemes[part].get("features", ())
+        )
+    )
+
+
 def check_classes(config: Mapping[str, Any], classes: list[str]) -> None:
     """Refuse an extractor whose classes are not the labels, where a scheme takes its scores.
 
@@ -285,12 +302,10 @@ def _follow_references(config: dict[str, Any]) -> None:
                     f"config key schemes.{name} has {option}, which needs at least two features to choose between; "
                     f"leave it out."
                 )
-        if entry.get("worth") and not 2 <= len(entry[key]) <= MOST_WEIGHED:
-            raise ConfigError(
-                f"config key schemes.{name}.worth asks what each of its {len(entry[key])} features is worth, for which "
-                f"it is trained on every subset of them: there must be 2 to {MOST_WEIGHED}; leave it out."
-            )
     _check_no_cycle(config["schemes"])
+    for name, entry in config["schemes"].items():
+        if entry.get("worth"):
+            _check_worth(config["schemes"], name)
 
 
 def _check_views(entry: dict[str, Any], backbone: dict[str, Any], where: str) -> None:
@@ -303,6 +318,22 @@ def _check_views(entry: dict[str, Any], backbone: dict[str, Any], where: str) ->
             f"config key {where}.placement is {entry['placement']}, which is for views of several frames, of which its "
             f"backbone, a {backbone['type']}, has none; leave it out."
         )
+
+
+def _check_worth(schemes: dict[str, Any], name: str) -> None:
+    """Refuse to ask what modalities are worth where they are too few or many, or items answer for one another."""
+    n = len(modalities_of(schemes, name))
+    if not 2 <= n <= MOST_WEIGHED:
+        raise ConfigError(
+            f"config key schemes.{name}.worth asks what each of its {n} features is worth, for which it is trained on "
+            f"every subset of them: there must be 2 to {MOST_WEIGHED}; leave it out."
+        )
+    for part in (name, *below(schemes, name)):
+        if schemes[part].get("smooth_within_clip"):
+            raise ConfigError(
+                f"config key schemes.{name}.worth asks what an item loses with a modality, but schemes.{part} has "
+                f"smooth_within_clip, by which the other items of its clip still tell of it; leave one of them out."
+            )
 
 
 def _check_no_cycle(schemes: dict[str, Any]) -> None:

@@ -216,7 +216,7 @@ OVER = {"a": ["b", "sound"], "b": ["c", "sound"], "c": ["a", "sound"]}
         ({"a": {"type": "single", "features": ["sound"], "modality_dropout": 0.2}}, "has no key 'modality_dropout'"),
         ({"a": {"type": "early", "features": ["sound"], "worth": True}}, "of its 1 features is worth"),
         ({"a": {"type": "single", "features": ["sound"], "worth": True}}, "has no key 'worth'"),
-        ({"a": {"type": "calibrated", "schemes": ["sound"], "worth": True}}, "has no key 'worth'"),
+        ({"a": {"type": "calibrated", "schemes": ["sound"], "worth": True}}, "of its 1 features is worth"),
         ({"a": {"type": "late", "features": ["sound"], "gradient_modulation": 1}}, "no key 'gradient_modulation'"),
         ({"a": {"type": "tokens", "features": ["sound"], "width": 100}}, "a.width: 100 is not a multiple of 8."),
     ],
@@ -335,6 +335,25 @@ def test_a_scheme_is_trained_on_every_subset_of_at_most_six(n, allowed):
         assert config.load(raw)["schemes"]["all"]["worth"]
     else:
         with pytest.raises(ConfigError, match=r"all\.worth asks what each of its 7 features is worth, .* 2 to 6"):
+            config.load(raw)
+
+
+def test_the_modalities_of_a_scheme_over_schemes_are_those_of_its_parts():
+    raw = deepcopy(MINIMAL)
+    names = ["sound", "picture", "motion"]
+    raw["extractors"] |= {name: {"type": "torchvision_video"} for name in names}
+    raw["schemes"] |= {
+        "pair": {"type": "early", "features": ["motion", "picture"]},
+        "calm": {"type": "calibrated", "schemes": ["pair"], "worth": True},
+        "all": {"type": "ensemble", "schemes": ["sound", "calm", "pair"], "worth": True},
+    }
+    schemes = config.load(raw)["schemes"]
+    assert config.below(schemes, "all") == ["sound", "pair", "calm"] and config.below(schemes, "pair") == []
+    assert config.modalities_of(schemes, "all") == ["sound", "motion", "picture"]
+    raw["schemes"]["calm"]["smooth_within_clip"] = True
+    for name in ("calm", "all"):
+        raw["schemes"]["calm"]["worth"] = name == "calm"
+        with pytest.raises(ConfigError, match=rf"schemes\.{name}\.worth asks .* but schemes\.calm has smooth_within"):
             config.load(raw)
 
 

@@ -174,6 +174,7 @@ def test_costs_add_up_over_jobs_and_leave_the_report_out(results: Path) -> None:
         "jobs": 2,
         "seconds": 91.75,
         "cpu_seconds": 183.5,
+        "gpu_seconds": None,
         "longest_job_seconds": 61.5,
         "largest_memory_mib": 512.0,
     }
@@ -191,6 +192,7 @@ def test_costs_are_told_apart_by_name_and_stages_by_size(tmp_path: Path) -> None
     names = pl.read_csv(results / "tables" / "costs_by_name.csv")
     assert names.select("rule", "name", "jobs", "seconds").rows() == [("extract_features", "clip", 2, 7.0)]
     assert pl.read_csv(results / "tables" / "costs.csv").filter(rule="extract_features")["seconds"].item() == 7.0
+    assert pl.read_csv(results / "tables" / "costs.csv").filter(rule="extract_features")["gpu_seconds"].item() == 0.0
     sizes = pl.read_csv(results / "tables" / "sizes.csv").rows_by_key("stage", named=True, unique=True)
     written = [path.stat().st_size for path in (results / "features").rglob("*.h5")]
     assert sizes["features"] == {"files": len(written), "mebibytes": pytest.approx(sum(written) / 2**20)}

@@ -322,6 +322,25 @@ def test_the_page_is_no_wider_than_the_window(visited: tuple[dict[str, Any], str
     assert not visited[0]["tooWide"]
 
 
+@pytest.mark.parametrize(("width", "label"), [(500, "Accuracy, test"), (1280, "none")])
+def test_all_columns_of_the_schemes_are_seen(page: str, tmp_path: Path, width: int, label: str) -> None:
+    """On a phone each row is a card whose lines are labelled (500 is the narrowest window that Chromium opens)."""
+    probe = """
+    const table = document.getElementById("scheme-table"), hidden = (e) => e.scrollWidth - e.clientWidth;
+    const seen = [hidden(table.parentElement), hidden(document.documentElement)];
+    seen.push(getComputedStyle(table.tBodies[0].rows[0].cells[3], "::before").content);
+    document.body.insertAdjacentHTML("beforeend", '<pre id="probe"></pre>');
+    document.getElementById("probe").textContent = JSON.stringify(seen);
+    """
+    probed = tmp_path / "probed.html"
+    probed.write_text(page.replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")
+    element = Element()
+    element.feed(visit(probed, tmp_path / "profile", "--dump-dom", f"--window-size={width},1000").stdout)
+    beyond, page_beyond, content = json.loads(element.text)
+    assert (beyond, page_beyond) == (0, 0)
+    assert content.strip('"') == label
+
+
 def test_the_page_asks_for_nothing_else(page: str) -> None:
     asked = re.findall(r"(?:src|href)=\"([^\"]*)\"|url\(([^)]*)\)|@import", page)
     assert asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from itertools import combinations
 from math import log
 from pathlib import Path
@@ -15,7 +16,7 @@ from scheme_data import make_items, settings, write_feature
 
 from braid import config
 from braid.errors import StoreError, TrainingError
-from braid.schemes import weigh
+from braid.schemes import parts, weigh
 from braid.schemes.batch import Batch
 from braid.schemes.inputs import read_inputs
 from braid.schemes.model import Model
@@ -25,7 +26,9 @@ from braid.schemes.train import train_scheme
 SIZES = {"train": 240, "val": 120, "test": 240}
 LARGE = {"train": 400, "val": 400, "test": 1200}
 NAMES = ["sound", "picture", "noise"]
-WEIGHED = [name for name, rules in config.types("schemes").items() if "worth" in rules["properties"]]
+WEIGHED = [
+    name for name, rules in config.types("schemes").items() if {"worth", "features"} <= rules["properties"].keys()
+]
 FAST = {"learning_rate": 0.003, "epochs": 30, "hidden": 64, "width": 32, "dropout": 0.0}
 
 
@@ -46,7 +49,7 @@ class Data:
 
     def train(self, out: Path, type_: str, names: list[str], **changes: Any) -> Path:
         speed = {key: value for key, value in FAST.items() if key in config.types("schemes")[type_]["properties"]}
-        entry = settings(type_, NAMES, **speed | changes) | {"features": names}
+        entry = settings(type_, names, **speed | changes)
         train_scheme(self.items, "1", self.features, entry, 0, out)
         return out / "model.safetensors"
 
@@ -127,6 +130,108 @@ def test_rows_are_what_training_and_masking_by_hand_give(type_: str, gaps: Data,
     zeros = np.zeros(len(data.labels), dtype=np.int64)
     masked = model.predict(model.standardise(data.x, data.present, data.labels, zeros))
     assert scores(found, "masked", "sound", "noise") == pytest.approx(by_hand(masked), abs=1e-6)
+
+
+class Ensemble:
+    """Trained schemes on features by name, and one over them all."""
+
+    def __init__(self, data: Data, folder: Path, reads: dict[str, list[str]], epochs: int, **changes: Any) -> None:
+        self.data, self.folder, self.members = data, folder, list(reads)
+        self.paths = {
+            name: data.train(folder / name, "single" if len(on) == 1 else "early", on, epochs=epochs)
+            for name, on in reads.items()
+        }
+        self.entry = settings("ensemble", self.members, **changes)
+        self.path = self.over({name: path.parent for name, path in self.paths.items()}, folder / "ensemble")
+
+    def over(self, parts: dict[str, Path], out: Path) -> Path:
+        inputs = {name: [folder / "predictions.h5"] for name, folder in parts.items()}
+        train_scheme(self.data.items, "1", inputs, self.entry | {"schemes": list(parts)}, 0, out)
+        return out / "model.safetensors"
+
+    def weigh(self) -> dict[str, Any]:
+        out = self.folder / "worth.json"
+        weigh.weigh_modalities(self.data.items, self.data.features, self.path, out, self.paths)
+        return json.loads(out.read_text())
+
+
+def test_an_ensemble_of_two_halves_owes_one_bit_to_the_modality_of_each(tmp_path: Path) -> None:
+    """As of one scheme on both, though no part knows more than a half."""
+    data = Data(tmp_path, [0, 1, 2, 3])
+    reads = {name: [name] for name in NAMES}
+    found = Ensemble(data, tmp_path, reads, epochs=60, combine="scalar_weights").weigh()
+    assert found["modalities"] == NAMES and (found["n"], found["lacking"]) == (1200, 0)
+    assert scores(found, "retrained") == pytest.approx({"accuracy": 1 / 4, "log_loss": log(4)}, abs=1e-6)
+    assert scores(found, "retrained", "sound") == pytest.approx({"accuracy": 1 / 2, "log_loss": log(2)}, abs=0.07)
+    share = found["shapley"]
+    assert share["accuracy"] == pytest.approx({"sound": 3 / 8, "picture": 3 / 8, "noise": 0}, abs=0.04)
+    assert share["log_loss"] == pytest.approx({"sound": log(2), "picture": log(2), "noise": 0}, abs=0.07)
+    for name in ("sound", "picture"):
+        (swapped,) = disturbed(found, name, "permuted")
+        assert swapped["accuracy"] == pytest.approx(1 / 2, abs=0.05) and swapped["accuracy_sd"] > 0
+    assert disturbed(found, "noise", "permuted")[0]["accuracy"] > 0.98
+
+
+def test_subsets_of_an_ensemble_are_what_its_parts_on_them_give(gaps: Data, tmp_path: Path) -> None:
+    """The picture is read by two parts; by hand: train those parts on what is left, and fit the ensemble over them."""
+    reads = {"pair": ["sound", "picture"], "other": ["picture", "noise"], "alone": ["noise"]}
+    whole = Ensemble(gaps, tmp_path, reads, epochs=2, combine="class_weights")
+    found = whole.weigh()
+    assert found["modalities"] == ["sound", "picture", "noise"]
+    at = gaps.complete & (gaps.items["split_1"] == "test").to_numpy()
+    assert found["n"] == at.sum() < 240 == found["n"] + found["lacking"]
+
+    def by_hand(probabilities: np.ndarray) -> dict[str, float]:
+        p = probabilities[at]
+        of_true = p[np.arange(len(p)), gaps.labels[at]]
+        return {"accuracy": (p.argmax(axis=1) == gaps.labels[at]).mean(), "log_loss": -np.log(of_true).mean()}
+
+    everything = by_hand(read_predictions(whole.path.parent / "predictions.h5").probabilities)
+    for kind in ("retrained", "masked"):
+        assert scores(found, kind, *NAMES) == pytest.approx(everything, abs=1e-5)
+    early = {
+        name: gaps.train(tmp_path / "again" / name, "early", [on], epochs=2).parent
+        for name, on in (("pair", "sound"), ("other", "noise"))
+    }
+    again = whole.over(early | {"alone": whole.paths["alone"].parent}, tmp_path / "again")
+    expected = by_hand(read_predictions(again.parent / "predictions.h5").probabilities)
+    assert scores(found, "retrained", "sound", "noise") == pytest.approx(expected, abs=1e-5)
+    only = whole.over({"pair": early["pair"]}, tmp_path / "only")
+    expected = by_hand(read_predictions(only.parent / "predictions.h5").probabilities)
+    assert scores(found, "retrained", "sound") == pytest.approx(expected, abs=1e-5)
+
+    log_p, present = [], []
+    for name, on in reads.items():
+        model = Model.load(whole.paths[name])
+        data = read_inputs(gaps.items, "1", gaps.features, model.description.settings)
+        data.present[:, [m for m, each in enumerate(on) if each == "picture"]] = False
+        zeros = np.zeros(len(data.labels), dtype=np.int64)
+        log_p.append(np.log(model.predict(model.standardise(data.x, data.present, data.labels, zeros)).clip(1e-7)))
+        present.append(data.present.any(axis=1))
+    model = Model.load(whole.path)
+    masked = model.predict(model.standardise(log_p, np.stack(present, axis=1), gaps.labels, gaps.labels))
+    assert scores(found, "masked", "sound", "noise") == pytest.approx(by_hand(masked), abs=1e-5)
+
+
+def test_noise_on_scores_is_of_their_own_deviation_and_they_still_sum_to_one(tmp_path: Path) -> None:
+    """What a scheme says that reads scores is what it is shown."""
+    items, place = make_items(SIZES, 4)
+    random = np.random.default_rng(0)
+    told = np.exp(random.normal(size=(len(place), 4)) * [1, 2, 3, 0] + 3 * np.eye(4)[place])
+    given = told / told.sum(axis=1, keepdims=True)
+    classes = [f"class {c}" for c in range(4)]
+    paths = write_feature(tmp_path / "clip", items, place, scores=given, classes=classes)
+    train_scheme(items, "1", {"clip": paths}, settings("scores", ["clip"]), 0, tmp_path)
+    reader = parts.read_parts(items, {"clip": paths}, tmp_path / "model.safetensors", {})
+    assert isinstance(reader, parts.Reader)
+    expected = np.log(given[: SIZES["train"]]).std(axis=0)
+    np.testing.assert_allclose(reader.deviation(0), expected, rtol=1e-4)
+    noise = weigh.changed("clip", partial(weigh._noisy, seed=[0], level=2.0))
+    p, _ = reader.answers(torch.arange(len(items)), noise)
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    drawn = np.random.default_rng([0]).standard_normal((len(items), 4), dtype=np.float32)
+    shown = given * np.exp(2 * drawn * expected)
+    np.testing.assert_allclose(p, shown / shown.sum(axis=1, keepdims=True), atol=1e-4)
 
 
 def test_the_same_scheme_gives_the_same_bytes(gaps: Data, tmp_path: Path) -> None:

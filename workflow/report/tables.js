@@ -45,3 +45,10 @@ for (const table of document.querySelectorAll("table.sortable")) {
 for (const field of document.querySelectorAll("[data-filters]")) {
   field.addEventListener("input", () => filter(field));
 }
+// On a narrow page a row is a card, in which each cell says what it is.
+for (const table of document.querySelectorAll("table.cards")) {
+  const labels = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
+  for (const row of table.tBodies[0].rows) {
+    for (const cell of row.cells) if (cell.tagName === "TD") cell.dataset.label = labels[cell.cellIndex];
+  }
+}

@@ -58,8 +58,17 @@ rule train_scheme:
 rule weigh_modalities:
     """Say what each modality is worth to a trained scheme: train it without, show it none, another's, a noisy one."""
     input:
-        read=scheme_inputs,
+        read=lambda wildcards: [
+            path
+            for name in configs.modalities_of(CONFIG["schemes"], wildcards.scheme)
+            for path in features_of(name, wildcards.fold)
+        ],
         model=rules.train_scheme.output.model,
+        below=lambda wildcards: [
+            path
+            for part in configs.below(CONFIG["schemes"], wildcards.scheme)
+            for path in expand(rules.train_scheme.output.model, scheme=part, fold=wildcards.fold)
+        ],
     output:
         of_seeds("worth.json"),
     log:
@@ -72,7 +81,8 @@ rule weigh_modalities:
     params:
         index=INDEX.folder,
         rows=lambda wildcards: INDEX.fold_digest(wildcards.fold),
-        features=lambda wildcards: CONFIG["schemes"][wildcards.scheme]["features"],
+        features=lambda wildcards: configs.modalities_of(CONFIG["schemes"], wildcards.scheme),
+        below=lambda wildcards: configs.below(CONFIG["schemes"], wildcards.scheme),
         version=WORTH_VERSION,
     message:
         "Weighing the modalities of {wildcards.scheme}, fold {wildcards.fold}"

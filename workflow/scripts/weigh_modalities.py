@@ -6,11 +6,18 @@ from braid import index
 from braid.logs import job_log
 from braid.schemes.weigh import weigh_modalities
 
+
+def by_name(names, paths):
+    """Return name → its paths; they come name by name, as many of each."""
+    each = len(paths) // max(1, len(names))
+    return {name: [Path(path) for path in paths[i * each : (i + 1) * each]] for i, name in enumerate(names)}
+
+
 if __name__ == "__main__":
     with job_log(snakemake.log[0]):
-        names, paths = snakemake.params.features, [Path(path) for path in snakemake.input.read]
-        n = len(paths) // len(names)  # of each name, one after the other
-        inputs = {name: paths[i * n : (i + 1) * n] for i, name in enumerate(names)}
+        inputs = by_name(snakemake.params.features, snakemake.input.read)
+        below = by_name(snakemake.params.below, snakemake.input.below)  # one a seed
         items = index.load(Path(snakemake.params.index)).items()
-        for model, out in zip(snakemake.input.model, snakemake.output, strict=True):
-            weigh_modalities(items, inputs=inputs, path=Path(model), out=Path(out))
+        for i, (model, out) in enumerate(zip(snakemake.input.model, snakemake.output, strict=True)):
+            models = {name: paths[i] for name, paths in below.items()}
+            weigh_modalities(items, inputs=inputs, path=Path(model), out=Path(out), below=models)

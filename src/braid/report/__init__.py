@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-VERSION = 7
+VERSION = 8
 """Raised when the report shows other numbers for the same results."""
 FLOW_PICTURES_VERSION = 1
 """Raised when the pictures of the same flow change."""
@@ -30,6 +30,7 @@ OUTPUTS = {
     "tables/streams.csv": "skipped",
     "tables/costs.csv": "costs",
     "tables/costs_by_name.csv": "costs",
+    "tables/reruns.csv": "costs",
     "tables/sizes.csv": "costs",
     "tables/extractors.csv": "extractors",
     "figures/accuracy.svg": "comparison",

@@ -17,6 +17,7 @@ from braid.metrics.pairs import compare
 from braid.report import (
     backbones,
     comparison,
+    costs,
     figures,
     fusion,
     modalities,
@@ -74,6 +75,7 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
     per_class = tables.per_class(found)
     certain = comparison.with_certainty(schemes, compared)
     extractors = tables.extractors(found)
+    jobs = costs.with_gpu(found.costs, extractors)
     return (
         {
             "schemes": certain,
@@ -88,8 +90,9 @@ def tabulate(found: Results) -> dict[str, pl.DataFrame]:
             "predictions": tables.predictions(found, schemes["scheme"][0]),
             "problems": found.problems,
             "streams": tables.streams(found),
-            "costs": tables.costs(found),
-            "costs_by_name": tables.costs_by_name(found),
+            "costs": costs.costs(jobs),
+            "costs_by_name": costs.costs_by_name(jobs),
+            "reruns": costs.reruns(jobs, found.config),
             "sizes": found.sizes,
             "extractors": extractors,
         }
@@ -166,6 +169,7 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         streams=data["streams"].to_dicts(),
         costs=data["costs"].to_dicts(),
         costs_by_name=data["costs_by_name"].to_dicts(),
+        reruns=data["reruns"].to_dicts(),
         sizes=data["sizes"].to_dicts(),
         extractors=data["extractors"].to_dicts(),
         flow_pictures=found.pictures,
@@ -175,6 +179,10 @@ def _page(found: Results, data: dict[str, pl.DataFrame], drawings: dict[str, str
         backbones=backbones.shown(found, data),
         data=_data(found, data),
         csv={name: _csv(table) for name, table in data.items()},
+        curves=[
+            Markup(figures.inline(svg, f"curve{i}"))
+            for i, svg in enumerate(figures.curve_panels(tables.histories(found)))
+        ],
         figures={name: Markup(figures.inline(svg, name)) for name, svg in drawings.items()},
         random=provenance.random_networks(data["extractors"]),
         versions=provenance.versions(),

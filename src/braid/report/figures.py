@@ -96,6 +96,17 @@ def curves(histories: dict[str, list[pl.DataFrame]]) -> str:
     return finish(figure, grid.flat[0])
 
 
+@matplotlib.rc_context(STYLE)
+def curve_panels(histories: dict[str, list[pl.DataFrame]]) -> list[str]:
+    """Draw the same for the page: each panel alone, so that as many stand side by side as there is room for."""
+    panels = []
+    for scheme, runs in histories.items():
+        figure = Figure(figsize=(3, 1.9))
+        learning_curves(figure.subplots(), runs, scheme, "loss")
+        panels.append(_svg(figure))
+    return panels
+
+
 def learning_curves(axes: Axes, runs: list[pl.DataFrame], title: str, score: str) -> None:
     """Draw `score` (`loss` or `accuracy`) on train and val against epoch, a line a run.
 
@@ -214,6 +225,10 @@ def finish(figure: Figure, axes: Axes) -> str:
         handletextpad=0.4,
         columnspacing=1.2,
     )
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata=NO_METADATA, transparent=True)
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from braid.config import inputs_of
+from braid.config import modalities_of
 from braid.metrics.pairs import Outcomes
 from braid.metrics.worth import agreement, class_gains
 
@@ -31,7 +31,7 @@ def singles(config: Mapping[str, Any], ranked: Sequence[str]) -> dict[str, list[
     alone = _alone(config, ranked)
     found = {}
     for name in ranked:
-        read = _extractors(config["schemes"], name)
+        read = modalities_of(config["schemes"], name)
         known = [alone[extractor] for extractor in read if extractor in alone]
         if len(read) > 1 and known:
             found[name] = known
@@ -96,11 +96,3 @@ def _alone(config: Mapping[str, Any], ranked: Sequence[str]) -> dict[str, str]:
         if len(entry.get("features", [])) == 1:
             alone.setdefault(entry["features"][0], name)
     return alone
-
-
-def _extractors(schemes: Mapping[str, Any], name: str) -> list[str]:
-    """Return the extractors that a scheme reads, itself or by the schemes that it reads, each once."""
-    entry = schemes[name]
-    if "features" in entry:
-        return entry["features"]
-    return list(dict.fromkeys(extractor for read in inputs_of(entry) for extractor in _extractors(schemes, read)))

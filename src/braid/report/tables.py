@@ -125,30 +125,6 @@ def per_class(results: Results) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def costs(results: Results) -> pl.DataFrame:
-    """One row a rule, the longest first: jobs, wall and processor time of all jobs together, largest memory of one."""
-    return _added_up(results.costs, ["rule"])
-
-
-def costs_by_name(results: Results) -> pl.DataFrame:
-    """One row an extractor, flow method, backbone or scheme and rule that ran for it, as in `costs`."""
-    return _added_up(results.costs.filter(pl.col("name") != ""), ["rule", "name"])
-
-
-def _added_up(jobs: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    return (
-        jobs.group_by(by)
-        .agg(
-            jobs=pl.len(),
-            seconds=pl.col("seconds").sum(),
-            cpu_seconds=pl.when(pl.col("cpu_seconds").is_not_null().any()).then(pl.col("cpu_seconds").sum()),
-            longest_job_seconds=pl.col("seconds").max(),
-            largest_memory_mib=pl.col("memory_mib").max(),
-        )
-        .sort(["seconds", *by], descending=[True, *(False for _ in by)])
-    )
-
-
 def streams(results: Results) -> pl.DataFrame:
     """One row an extractor: how many items have which status of the stream that it reads."""
     rows = [

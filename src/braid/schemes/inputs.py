@@ -146,7 +146,7 @@ class Reader:
         if not scores.shape[1]:  # no item has the stream
             return np.zeros((len(scores), len(self.classes)), np.float32), present
         scores = scores[:, [scored.index(label) for label in self.classes]]
-        return log_softmax(scores, axis=1) if how == "logits" else _logarithm(scores), present
+        return log_softmax(scores, axis=1) if how == "logits" else logarithm(scores), present
 
     def predictions(self, paths: Sequence[Path], name: str) -> Read:
         """Return log probabilities of another scheme, float32 [N, C], and the mask of the items that it has seen.
@@ -168,7 +168,7 @@ class Reader:
         p, present = predicted.probabilities, np.asarray(predicted.present.any(axis=1))
         if self.settings.get("smooth_within_clip"):
             p = smoothed(p, present, self.items["clip"].to_list())
-        return _logarithm(p), present
+        return logarithm(p), present
 
     @property
     def _names(self) -> list[str]:
@@ -192,5 +192,6 @@ def smoothed(p: np.ndarray, present: np.ndarray, clips: list[str]) -> np.ndarray
     return np.divide(total, counts, out=total, where=counts > 0)[clip].astype(np.float32)
 
 
-def _logarithm(p: np.ndarray) -> np.ndarray:
+def logarithm(p: np.ndarray) -> np.ndarray:
+    """Return the logarithm of probabilities as schemes read it."""
     return np.log(p.clip(min=SMALLEST_P))

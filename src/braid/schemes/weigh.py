@@ -2,7 +2,8 @@
 
 The scheme is trained again on every subset of its modalities, with the same settings and seed: that says what one knows
 that the others do not. The trained one, as it is, is shown items that lack some of them, that have one of another item
-(permutation importance, Breiman 2001), or noise on one: that says what it relies on.
+(permutation importance, Breiman 2001), or noise on one: that says what it relies on. The modalities of a scheme over
+schemes are the features that the schemes below it read, and go through these (`braid.schemes.parts`).
 
 Letters: N items, M modalities, C classes.
 """
@@ -10,8 +11,9 @@ Letters: N items, M modalities, C classes.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any, cast
@@ -19,15 +21,15 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 import torch
+from torch import Tensor
 
-from braid.errors import StoreError, TrainingError
+from braid.errors import TrainingError
 from braid.files import write_text
 from braid.metrics.sums import contributions
 from braid.metrics.worth import shapley
 from braid.schemes.batch import Batch
-from braid.schemes.inputs import Inputs, read_inputs
-from braid.schemes.model import Model, Standardiser
-from braid.schemes.train import as_batch, reproducible, train
+from braid.schemes.parts import Change, Part, Reader, read_parts, unchanged
+from braid.schemes.train import reproducible
 
 DRAWS = 10
 """Permutations, and draws of noise, of each modality."""
@@ -37,7 +39,13 @@ NOISE = (1.0, 2.0, 4.0)
 Scores = dict[str, float]
 
 
-def weigh_modalities(items: pl.DataFrame, inputs: Mapping[str, Sequence[Path]], path: Path, out: Path) -> None:
+def weigh_modalities(
+    items: pl.DataFrame,
+    inputs: Mapping[str, Sequence[Path]],
+    path: Path,
+    out: Path,
+    below: Mapping[str, Path] | None = None,
+) -> None:
     """Write what each modality is worth to a trained scheme, as JSON.
 
     All numbers are of the same ``n`` items: the labelled ones of ``split``, test or val where no test item has a label,
@@ -56,33 +64,31 @@ def weigh_modalities(items: pl.DataFrame, inputs: Mapping[str, Sequence[Path]], 
     items : DataFrame
         As for `braid.schemes.train.train_scheme`.
     inputs : mapping of str to paths
-        Feature shards of each extractor that the scheme reads.
+        Feature shards of each extractor that the scheme, or a scheme below it, reads.
     path : the trained scheme, `model.safetensors`
     out : path of the JSON file
+    below : mapping of str to path
+        The trained schemes that it is over, and those that these are over, of the same fold and seed, by name.
 
     Raises
     ------
     StoreError
-        The scheme was trained on other classes.
+        A scheme was trained on other classes.
     TrainingError
         No item has every modality, or the items of a subset cannot be trained on.
     """
-    model = Model.load(path)
-    told = model.description
-    data = read_inputs(items, told.fold, inputs, told.settings)
-    if (data.classes, data.names) != (told.classes, told.features):
-        raise StoreError(f"{path} has other classes or features than the experiment; delete it and train again.")
-    split, judged, lacking = _judged(data)
-    with reproducible(told.seed):
-        whole = as_batch(model, data).rows(judged)
-    found = {
-        "split": split,
-        "n": len(judged),
-        "lacking": lacking,
-        "modalities": data.names,
-        "subsets": list(_subsets(model, data, whole, judged)),
-        "disturbed": list(_disturbed(model, whole)),
-    }
+    part = read_parts(items, inputs, path, below or {})
+    names = list(dict.fromkeys(name for reader in part.readers() for name in reader.data.names))
+    with reproducible(part.model.description.seed):
+        split, judged, lacking = _judged(part, names)
+        found = {
+            "split": split,
+            "n": len(judged),
+            "lacking": lacking,
+            "modalities": names,
+            "subsets": list(_subsets(part, names, judged)),
+            "disturbed": list(_disturbed(part, names, judged)),
+        }
     values = {frozenset(row["modalities"]): row["retrained"] for row in found["subsets"]}
     found["shapley"] = {
         "accuracy": shapley({subset: scores["accuracy"] for subset, scores in values.items()}),
@@ -91,46 +97,70 @@ def weigh_modalities(items: pl.DataFrame, inputs: Mapping[str, Sequence[Path]], 
     write_text(out, json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _judged(data: Inputs) -> tuple[str, torch.Tensor, int]:
+def _judged(part: Part, names: list[str]) -> tuple[str, Tensor, int]:
     """Return the split that judges, the positions of its items that have all modalities, and how many have not."""
+    data = next(part.readers()).data
     labelled = data.labels >= 0
     split = "test" if (labelled & (data.splits == "test")).any() else "val"
     rows = labelled & (data.splits == split)
-    complete = rows & data.present.all(axis=1)
+    complete = rows & np.all([reader.data.present.all(axis=1) for reader in part.readers()], axis=0)
     if not complete.any():
         raise TrainingError(
-            f"No labelled {split} item of fold {data.fold} has all of {', '.join(data.names)}, so that none can say "
+            f"No labelled {split} item of fold {data.fold} has all of {', '.join(names)}, so that none can say "
             f"what they are worth; leave `worth` out of the scheme."
         )
     return split, torch.from_numpy(complete.nonzero()[0]), int(rows.sum() - complete.sum())
 
 
-def _subsets(model: Model, data: Inputs, whole: Batch, judged: torch.Tensor) -> Iterator[dict[str, Any]]:
+def _subsets(part: Part, names: list[str], judged: Tensor) -> Iterator[dict[str, Any]]:
     """Yield the scores with each subset of the modalities, the smallest first."""
-    told, n_modalities = model.description, len(data.names)
-    for size in range(n_modalities + 1):
-        for subset in combinations(range(n_modalities), size):
-            others = torch.tensor([m not in subset for m in range(n_modalities)])
-            with reproducible(told.seed):
-                masked = _score(model, whole.without(others.expand_as(whole.present)))
-                retrained = masked
-                if 0 < size < n_modalities:
-                    names = [data.names[m] for m in subset]
-                    again, batch, _ = train(data.of(subset), told.settings | {"features": names}, told.seed)
-                    retrained = _score(again, batch.rows(judged))
-            yield {"modalities": [data.names[m] for m in subset], "retrained": retrained, "masked": masked}
+    for size in range(len(names) + 1):
+        for subset in combinations(names, size):
+            masked = retrained = _score(part, judged, hidden(set(names) - set(subset)))
+            if 0 < size < len(names):
+                # None only for schemes that read nothing of the subset, and some scheme reads each modality.
+                retrained = _score(cast(Part, part.on(frozenset(subset))), judged, unchanged)
+            yield {"modalities": list(subset), "retrained": retrained, "masked": masked}
 
 
-def _disturbed(model: Model, whole: Batch) -> Iterator[dict[str, Any]]:
+def _disturbed(part: Part, names: list[str], judged: Tensor) -> Iterator[dict[str, Any]]:
     """Yield the scores with each modality permuted or noisy; the draws follow from the seed of the scheme."""
-    seed = model.description.seed
-    for m, name in enumerate(model.description.features):
-        random = [[seed, m, draw] for draw in range(DRAWS)]
-        yield {"modality": name, "how": "permuted"} | _drawn(model, (permuted(whole, m, each) for each in random))
-        varies = cast(Standardiser, model.scalings[m]).scale > 0
-        for level in NOISE:
-            batches = (noisy(whole, m, level, varies, each) for each in random)
-            yield {"modality": name, "how": "noise", "level": level} | _drawn(model, batches)
+    for m, name in enumerate(names):
+        random = [[part.model.description.seed, m, draw] for draw in range(DRAWS)]
+        hows: list[tuple[dict[str, Any], Callable[..., Batch]]] = [({"how": "permuted"}, _permuted)]
+        hows += [({"how": "noise", "level": level}, partial(_noisy, level=level)) for level in NOISE]
+        for row, how in hows:
+            scores = [_score(part, judged, changed(name, partial(how, seed=each))) for each in random]
+            yield {"modality": name} | row | _mean(scores)
+
+
+def hidden(names: Container[str]) -> Change:
+    """Return the items as if they lacked the modalities `names`."""
+
+    def change(reader: Reader, batch: Batch) -> Batch:
+        gone = torch.tensor([name in names for name in reader.data.names])
+        return batch.without(gone.expand_as(batch.present))
+
+    return change
+
+
+def changed(name: str, how: Callable[[Reader, Batch, int], Batch]) -> Change:
+    """Return the items with modality `name` changed in the same way in all that read it; `how` is told its position."""
+
+    def change(reader: Reader, batch: Batch) -> Batch:
+        return how(reader, batch, reader.data.names.index(name)) if name in reader.data.names else batch
+
+    return change
+
+
+def _permuted(reader: Reader, batch: Batch, m: int, seed: Sequence[int]) -> Batch:
+    return permuted(batch, m, seed)
+
+
+def _noisy(reader: Reader, batch: Batch, m: int, seed: Sequence[int], level: float) -> Batch:
+    found = noisy(batch, m, level, reader.deviation(m), seed)
+    # Log probabilities are of classes that sum to one.
+    return _with(found, m, found.features[m].log_softmax(dim=1)) if reader.data.kind == "scores" else found
 
 
 def permuted(batch: Batch, m: int, seed: Sequence[int]) -> Batch:
@@ -139,31 +169,29 @@ def permuted(batch: Batch, m: int, seed: Sequence[int]) -> Batch:
     return _with(batch, m, batch.features[m].index_select(0, order))
 
 
-def noisy(batch: Batch, m: int, level: float, varies: torch.Tensor, seed: Sequence[int]) -> Batch:
-    """Return the items with Gaussian noise on the standardised numbers of modality `m`.
+def noisy(batch: Batch, m: int, level: float, deviation: Tensor, seed: Sequence[int]) -> Batch:
+    """Return the items with Gaussian noise on the numbers of modality `m` as the scheme reads them.
 
     Parameters
     ----------
-    level : standard deviation of the noise
-    varies : bool [D_m]
+    level : of the noise, in standard deviations
+    deviation : [D_m], see `braid.schemes.parts.Reader.deviation`
         Features that are constant in training are 0 for every item and stay so: no weight of theirs was learnt.
     seed : of the draw; the noise of another level is a multiple of it
     """
     x = batch.features[m].clone()
-    numbers = x[..., x.shape[-1] - len(varies) :]  # of tokens without their times
+    numbers = x[..., x.shape[-1] - len(deviation) :]  # of tokens without their times
     drawn = np.random.default_rng(seed).standard_normal(numbers.shape, dtype=np.float32)
-    numbers += level * torch.from_numpy(drawn) * varies
+    numbers += level * torch.from_numpy(drawn) * deviation
     return _with(batch, m, x)
 
 
-def _with(batch: Batch, m: int, x: torch.Tensor) -> Batch:
+def _with(batch: Batch, m: int, x: Tensor) -> Batch:
     return replace(batch, features=[*batch.features[:m], x, *batch.features[m + 1 :]])
 
 
-def _drawn(model: Model, batches: Iterator[Batch]) -> Scores:
+def _mean(rows: list[Scores]) -> Scores:
     """Return the mean and the standard deviation (n - 1) of the scores over draws."""
-    with reproducible(model.description.seed):
-        rows = [_score(model, batch) for batch in batches]
     scores: Scores = {}
     for name in rows[0]:
         values = np.array([row[name] for row in rows])
@@ -171,6 +199,8 @@ def _drawn(model: Model, batches: Iterator[Batch]) -> Scores:
     return scores
 
 
-def _score(model: Model, batch: Batch) -> Scores:
-    told = contributions(batch.labels.numpy(), model.predict(batch), len(model.description.classes))
+def _score(part: Part, judged: Tensor, change: Change) -> Scores:
+    labels = next(part.readers()).data.labels[judged.numpy()]
+    p, _ = part.answers(judged, change)
+    told = contributions(labels, p, p.shape[1])
     return {"accuracy": float(told.right.mean()), "log_loss": float(told.log_loss.mean())}
