@@ -68,7 +68,9 @@ def test_kills_at_random_moments_change_nothing(fresh, finished, tmp_path):
         for name in expected:
             np.testing.assert_array_equal(got[name], expected[name], err_msg=name)
         assert project.planned() == set()
-        left = [path for path in project.results.rglob(".*") if path.is_file() and path.suffix != ".snakemake_timestamp"]
+        left = [
+            path for path in project.results.rglob(".*") if path.is_file() and path.suffix != ".snakemake_timestamp"
+        ]
         print(f"project {whole}: {killed} kills so far, {len(left)} files of killed writers left", flush=True)
         whole += 1
     print("what was under way when it was killed:")
