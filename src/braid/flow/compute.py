@@ -113,12 +113,16 @@ def _write_shard(writer: FlowWriter, shard: DecodedShard, passes: Passes) -> Non
         flow = meanwhile(worker, _kept(writer, passes.flow(blocks)))
         for name, pieces in groupby(flow, key=itemgetter(0)):
             clip = shard[name]
-            writer.write(name, clip.times, clip.video.status, clip.video.reason, chain(before.get(name, ()), (piece for _, piece in pieces)))
+            writer.write(
+                name,
+                clip.times,
+                clip.video.status,
+                clip.video.reason,
+                chain(before.get(name, ()), (piece for _, piece in pieces)),
+            )
 
 
-def _kept(
-    writer: FlowWriter, passes: Iterator[list[tuple[str, np.ndarray]]]
-) -> Iterator[tuple[str, np.ndarray]]:
+def _kept(writer: FlowWriter, passes: Iterator[list[tuple[str, np.ndarray]]]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield what passes found; each is kept before any of it is written and before the next begins."""
     for found in passes:
         if found:

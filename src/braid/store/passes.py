@@ -14,9 +14,9 @@ from braid.flow.quantise import dequantise, quantise
 class KeptPasses:
     """Files `<number>.pass` in a folder, one a pass, until all the clips of a pass are stored.
 
-    A file is renamed to its name when it is complete, so a killed process leaves it whole or not at all. It is not synced to
-    disk, which would cost more than the pass that a power failure loses: one that is not whole, and those after it,
-    are removed when the folder is opened.
+    A file is renamed to its name when it is complete, so a killed process leaves it whole or not at all. It is not
+    synced to disk, which would cost more than the passes that a power failure loses: one that is not whole, and those
+    after it, are removed when the folder is opened.
 
     Parameters
     ----------
