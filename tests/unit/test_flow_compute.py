@@ -494,9 +494,9 @@ def test_a_disk_that_fills_up_between_clips_leaves_whole_clips_and_the_next_job_
         with pytest.raises(StoreError, match=r"cannot be written: No space left on device\. Free space"):
             compute_flow(decoded, out, FARNEBACK, 1, "cpu")
     assert not out.exists()
-    parts = sorted(path.name for path in tmp_path.rglob("flow*/*/*"))
+    parts = sorted(path.name for path in tmp_path.rglob("flow*/*/*") if path.suffix != ".pass")
     assert parts == ["a.zarr.zip", "b.zarr.zip"], "none half-written"
-    for path in tmp_path.rglob("flow*/*/*.zip"):
+    for path in tmp_path.rglob("flow*/*/*.*"):  # passes are zip files too
         assert ZipFile(path).testzip() is None
     compute_flow(decoded, out, FARNEBACK, 1, "cpu")
     expected = flows(FlowShard(whole))

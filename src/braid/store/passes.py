@@ -49,12 +49,12 @@ class KeptPasses:
         return self._counts.get(clip, 0)
 
     def blocks(self, clip: str) -> Iterator[np.ndarray]:
-        """Yield the float32 pixels, [n, 2, h, w], of the pairs that are kept of a clip, in order."""
-        for path, clips in list(self._clips.items()):
-            if clip in clips:
-                with np.load(path) as file:
-                    codes = file[f"arr_{clips.index(clip) + 1}"]
-                yield dequantise(codes, self._encoding, self._bound)
+        """Yield the float32 pixels, [n, 2, h, w], of the pairs that are kept of a clip now, in order.
+
+        Files are read one by one as they are wanted; what is kept after this call is left out.
+        """
+        now = [(path, clips.index(clip) + 1) for path, clips in self._clips.items() if clip in clips]
+        return (self._read(path, f"arr_{i}") for path, i in now)
 
     def keep(self, found: Sequence[tuple[str, np.ndarray]]) -> None:
         """Store what a pass found: clips with the float32 pixels, [n, 2, h, w], of their next pairs."""
@@ -77,6 +77,10 @@ class KeptPasses:
                 path.unlink()
                 del self._clips[path]
 
+    def _read(self, path: Path, array: str) -> np.ndarray:
+        with np.load(path) as file:
+            return dequantise(file[array], self._encoding, self._bound)
+
     def _note(self, path: Path, pairs: list[tuple[str, int]]) -> None:
         self._clips[path] = [name for name, _ in pairs]
         for name, n in pairs:
@@ -85,7 +89,7 @@ class KeptPasses:
 
 def _is_whole(path: Path) -> bool:
     try:
-        with np.load(path) as file:
+        with path.open("rb") as opened, np.load(opened) as file:
             return all(file[name] is not None for name in file.files)  # reading checks the checksums
     except (BadZipFile, EOFError, OSError, ValueError):
         return False
