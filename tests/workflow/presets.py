@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -102,10 +103,10 @@ PRESETS = {
         ceilings={"audio": 2 / 10, "video": 5 / 10},
     ),
     "tau-clip-ensemble": Preset(
-        miniatures.tau2021,
+        partial(miniatures.tau2021, test=1),
         "tau2021",
         ["--val", "0.3", "--item-seconds", "1"],
-        splits=(210, 90, 200, 0),
+        splits=(200, 100, 100, 0),
         dimensions={"clip_rn50x4": 640, "clip_rn101": 512, "clip_vit": 512, "openl3_audio": 512, "openl3_video": 512},
         parameters={"clip_fusion": 1_350_282},
         fused=("without_clip", "e01", "e02", "b03_both"),

@@ -10,14 +10,14 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from braid.errors import StoreError
 from braid.files import write_text
-from braid.report.wording import NONE, duration
+from braid.report.wording import NONE, duration, plural
 
 NAME = "jobs.jsonl"
 QUIET_SECONDS = 10
@@ -69,11 +69,11 @@ class Stage:
         return (self.jobs - self.finished) * self.seconds / self.finished if self.finished else None
 
     def __str__(self) -> str:
-        words = [f"{self.finished} of {self.jobs} jobs"]
+        words = [f"{self.finished} of {plural(self.jobs, 'job')}"]
         if self.clips_a_second:
             words.append(f"{self.clips_a_second:.3g} clips/s")
         if self.finished < self.jobs:
-            words.append(f"{duration(self.seconds_left)} left" if self.finished else "time left not known yet")
+            words += [f"{duration(self.seconds_left)} left"] if self.finished else []
         else:
             words.append(f"done in {duration(self.seconds)}")
         return ", ".join(words)
@@ -130,15 +130,27 @@ def load(results: str | Path) -> History:
     return history
 
 
-def why(log: str | Path) -> str:
-    """Return the reason that the log of a failed job gives: its last line."""
+def why(log: str, folder: str | Path = "") -> str:
+    """Return the reason that the log of a failed job, below `folder`, gives: its last line."""
+    if not log:
+        return "it has no log; what it said is among what the run has printed"
     try:
-        lines = Path(log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = Path(folder, log).read_text(encoding="utf-8", errors="replace").strip().splitlines()
     except OSError:
         lines = []
     if not lines:
         return "it wrote no word; it may have been killed, for instance for want of memory"
     return lines[-1].strip().removeprefix("braid: ")
+
+
+def failures(history: History, folder: str | Path = "") -> Iterator[str]:
+    """Yield each reason for which jobs have failed, then these with their logs, which are below `folder`."""
+    by_reason: dict[str, list[Job]] = {}
+    for job in history.failed.values():
+        by_reason.setdefault(why(job.log, folder), []).append(job)
+    for reason, jobs in by_reason.items():
+        yield reason
+        yield from (f"  {job.title} (log: {job.log or NONE})" for job in jobs)
 
 
 class Progress(logging.Handler):
@@ -163,7 +175,7 @@ class Progress(logging.Handler):
     ) -> None:
         super().__init__()
         self.path, self.clips, self.problems = Path(results, NAME), clips, problems
-        self.say = say or (lambda line: print(f"braid: {line}", file=sys.stderr, flush=True))
+        self.say = say or (lambda line: print(f"progress: {line}", file=sys.stderr, flush=True))
         self.history = History()
         self.decoded: dict[int, str] = {}
         self.said: dict[str, float] = {}
@@ -197,9 +209,9 @@ class Progress(logging.Handler):
         """Say what has failed, all together, and follow no more."""
         logging.getLogger("snakemake.logging").removeHandler(self)
         if self.history.failed:
-            self.say(f"{len(self.history.failed)} jobs failed, and what reads them was not run:")
-        for job in self.history.failed.values():
-            self.say(f"  {job.title}: {why(job.log)} (log: {job.log or NONE})")
+            self.say(f"{plural(len(self.history.failed), 'job')} failed, and what reads them was not run:")
+        for line in failures(self.history):
+            self.say(f"  {line}")
 
     def _started(self, told: Any) -> None:
         wildcards = dict(told.wildcards or {})
@@ -224,8 +236,12 @@ class Progress(logging.Handler):
         stage = self.history.stages[name]
         if stage.finished >= stage.jobs or now - self.said.get(name, 0) >= QUIET_SECONDS:
             self.said[name] = now
-            failed = f"; {len(self.history.failed)} jobs failed" if self.history.failed else ""
-            self.say(f"{name}: {stage}; {self.history.problems} problems in clips{failed}")
+            so_far = [str(stage)]
+            if self.history.problems:
+                so_far.append(f"{plural(self.history.problems, 'problem')} in clips")
+            if self.history.failed:
+                so_far.append(f"{plural(len(self.history.failed), 'job')} failed")
+            self.say(f"{name}: {'; '.join(so_far)}")
 
     def _take(self, event: dict[str, Any]) -> float:
         event = {"time": time.time()} | event

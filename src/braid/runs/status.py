@@ -6,14 +6,15 @@ import csv
 import re
 import subprocess
 import sys
-import time
+from collections import Counter
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 from braid.errors import RunError
 from braid.report.wording import NONE, duration, plural
 from braid.runs import progress, record
-from braid.runs.progress import History, why
+from braid.runs.progress import History
 
 ANNOUNCED = re.compile(r"^Job \d+: (.+)\nReason: (.+)$", re.MULTILINE)
 ONE_OF_MANY = re.compile(r"\b(shard|fold) (\S+)$")
@@ -24,7 +25,7 @@ REASONS = (
     ("Set of input files has changed", "it reads other files than when it last ran"),
     ("Updated input files", "a file that it reads is newer"),
     ("Missing output files", "not there yet"),
-    ("Forced execution", "it was asked for"),
+    ("Forced execution", "it was stopped before it was done, or is forced"),
     ("Input files updated by another job", "what it reads is made again"),
 )
 """How Snakemake's reasons begin → what they say; of several the first here is the cause."""
@@ -47,7 +48,7 @@ def page(results: Path, *, whole: bool = True) -> Iterator[str]:
     parts = {
         "Stages of this run": _stages(history),
         "Running" if alive else "Stopped before they were done": _running(history),
-        "Failed": (line for job in history.failed.values() for line in _failed(job, Path(run.folder))),
+        "Failed": progress.failures(history, run.folder),
         "Problems in clips": _problems(results, history),
     }
     if whole:
@@ -82,7 +83,8 @@ def _run(results: Path, run: record.Run, history: History) -> Iterator[str]:
     elif alive:
         yield f"{results}: the {says} is under way as process {run.process}. Ctrl-C, or `kill -INT`, stops it cleanly."
     elif run.ended:
-        left = "some of its jobs failed" if history.failed else "it ended by itself"
+        left = "it was stopped before its end" if history.running else "all of its jobs are done"
+        left = "some of its jobs failed" if history.failed else left
         yield f"{results}: the {says} is over; {left}."
     else:
         yield f"{results}: the {says} was stopped before its end. `braid resume {results}` goes on."
@@ -90,18 +92,16 @@ def _run(results: Path, run: record.Run, history: History) -> Iterator[str]:
 
 def _stages(history: History) -> Iterator[str]:
     width = max(map(len, history.stages), default=0)
+    failed = Counter(job.stage for job in history.failed.values())
     for name, stage in history.stages.items():
-        yield f"{name.ljust(width)}  {stage if stage.began is not None else f'0 of {stage.jobs} jobs, not begun'}"
+        words = [str(stage)] + (["not begun"] if stage.began is None else [])
+        words += [f"{failed[name]} failed"] if failed[name] else []
+        yield f"{name.ljust(width)}  {', '.join(words)}"
 
 
 def _running(history: History) -> Iterator[str]:
     for job in history.running.values():
-        yield f"{job.title}, since {duration(time.time() - job.since)} (log: {job.log or NONE})"
-
-
-def _failed(job: progress.Job, folder: Path) -> Iterator[str]:
-    yield f"{job.title}: {why(folder / job.log)}"
-    yield f"  log: {job.log or NONE}"
+        yield f"{job.title}, since {datetime.fromtimestamp(job.since):%H:%M:%S} (log: {job.log or NONE})"
 
 
 def _problems(results: Path, history: History) -> Iterator[str]:
