@@ -1,8 +1,10 @@
 """The flow stage on pictures with known motion."""
 
 import errno
+import multiprocessing
 import os
 import resource
+import signal
 import threading
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +29,7 @@ from braid.flow.grey import PAIRS_A_THREAD
 from braid.flow.registry import REGISTRY
 from braid.media import codec
 from braid.store import flow as flow_store
+from braid.store import passes as passes_store
 from braid.store.decoded import DecodedClip, DecodedWriter
 from braid.store.flow import FlowShard, FlowWriter
 
@@ -178,14 +181,14 @@ def test_the_shard_says_how_it_was_made(tmp_path: Path) -> None:
         assert shard.attrs["versions"]["braid.flow"] == REGISTRY["farneback"].version
 
 
-def test_a_shard_that_cannot_be_read_leaves_nothing(tmp_path: Path) -> None:
+def test_a_shard_that_cannot_be_read_leaves_no_flow_shard(tmp_path: Path) -> None:
     decoded = write_decoded(tmp_path / "decoded.zarr.zip", {"a": Clip(moving(1, 0, 30))})
     content = bytearray(decoded.read_bytes())
     content[len(content) // 2] ^= 255
     decoded.write_bytes(content)
     with pytest.raises(StoreError, match=r"decoded\.zarr\.zip"):
         compute_flow(decoded, tmp_path / "flow.zarr.zip", FARNEBACK, 2, "cpu")
-    assert list(tmp_path.iterdir()) == [decoded]
+    assert not (tmp_path / "flow.zarr.zip").exists()
 
 
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
@@ -207,6 +210,9 @@ CLIPS = {
     "c": Clip(moving(2, 0, 18)),
     "d": Clip(moving(0, 2, 5)),
 }
+
+
+N_PAIRS = sum(len(clip.pictures) - 1 for clip in CLIPS.values())
 
 
 def flows(shard: FlowShard) -> dict[str, np.ndarray]:
@@ -377,12 +383,85 @@ def test_a_job_that_is_run_again_computes_what_was_not_finished(
     assert not out.exists()
     pairs[:] = [0] * 5  # it fails no more
     compute_flow(decoded, out, FARNEBACK, 1, "cpu")
-    assert sum(pairs) == sum(len(CLIPS[name].pictures) - 1 for name in ("c", "d", "tall"))
+    assert sum(pairs) == N_PAIRS - 29, "four passes of 8 frames had found all pairs of a and b and 8 of c"
     resumed, uninterrupted = flows(FlowShard(out)), flows(FlowShard(whole))  # the bytes of a zip file hold times
     assert list(resumed) == list(uninterrupted)
     for name, flow in resumed.items():
         np.testing.assert_array_equal(flow, uninterrupted[name])
     assert sorted(path.name for path in tmp_path.iterdir()) == [path.name for path in (decoded, out, whole)]
+
+
+def compute_until(decoded: Path, out: Path, log: Path, step: str, n: int) -> None:
+    """Compute flow, with the pairs of each pass in `log`; the process is killed in the n-th `step`, never if n is 0."""
+    targets: dict[str, tuple[Any, str]] = {
+        "match": (Farneback, "match"),
+        "keep": (passes_store, "quantise"),
+        "write": (flow_store, "quantise"),
+    }
+    owner, name = targets[step]
+    match, calls = Farneback.match, iter(range(1, 1000))
+
+    def logging(self: Farneback, firsts: Any, seconds: Any) -> torch.Tensor:
+        with log.open("a") as file:
+            file.write(f"{len(firsts)}\n")
+        return match(self, firsts, seconds)
+
+    Farneback.match = logging
+    function = getattr(owner, name)
+
+    def killing(*arguments: Any) -> Any:
+        found = function(*arguments)
+        if next(calls) == n:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    setattr(owner, name, killing)
+    compute_flow(decoded, out, FARNEBACK, 1, "cpu")
+
+
+def test_a_killed_process_repeats_the_pass_under_way_and_no_more(tmp_path: Path) -> None:
+    """One job is killed again and again: in a pass, while a pass is kept, while a clip is written."""
+    decoded = write_decoded(tmp_path / "decoded.zarr.zip", CLIPS)
+    out, log, whole = tmp_path / "flow.zarr.zip", tmp_path / "log", tmp_path / "whole.zarr.zip"
+    compute_flow(decoded, whole, FARNEBACK, 1, "cpu")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["braid.flow.compute", "braid.flow.farneback"])
+    kills = [("match", 1), ("match", 3), ("keep", 1), ("write", 1), ("match", 2)]
+    for step, n in [*kills, ("match", 0)]:
+        process = context.Process(target=compute_until, args=(decoded, out, log, step, n))
+        process.start()
+        process.join()
+        assert process.exitcode == (-signal.SIGKILL if n else 0)
+        assert out.exists() == (n == 0)
+    computed = [int(line) for line in log.read_text().split()]
+    assert max(computed) <= PAIRS_A_THREAD
+    assert 0 < sum(computed) - N_PAIRS <= PAIRS_A_THREAD * len(kills)
+    expected, found = flows(FlowShard(whole)), flows(FlowShard(out))
+    assert list(found) == list(expected)
+    for name, flow in found.items():
+        np.testing.assert_array_equal(flow, expected[name])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(path.name for path in (decoded, out, whole, log))
+
+
+@pytest.mark.parametrize("encoding", ["uint8", "float16"])
+def test_kept_passes_come_back_as_they_were_up_to_one_that_is_damaged(tmp_path: Path, encoding: str) -> None:
+    flow = np.random.default_rng(0).uniform(-25, 25, (6, 2, 4, 5)).astype(np.float32)
+    kept = passes_store.KeptPasses(tmp_path, encoding, 20)
+    for found in ([("a", flow[:3]), ("b", flow[3:4])], [("b", flow[4:5])], [("b", flow[5:])]):
+        kept.keep(found)
+    again = passes_store.KeptPasses(tmp_path, encoding, 20)
+    assert [again.count(name) for name in "abc"] == [3, 3, 0]
+    codes = flow_store.quantise(np.concatenate(list(again.blocks("b"))), encoding, 20)
+    np.testing.assert_array_equal(codes, flow_store.quantise(flow[3:], encoding, 20))
+    second = sorted(tmp_path.iterdir())[1]
+    second.write_bytes(second.read_bytes()[:-30])
+    cut = passes_store.KeptPasses(tmp_path, encoding, 20)
+    assert [cut.count(name) for name in "ab"] == [3, 1]
+    assert len(list(tmp_path.iterdir())) == 1
+    cut.drop({"a"})
+    assert len(cut) == 1
+    cut.drop({"a", "b"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_clips_finished_with_other_settings_or_other_frames_are_not_used(tmp_path: Path) -> None:

@@ -74,34 +74,6 @@ def contents(project: Project) -> dict[str, dict[str, object]]:
     return found
 
 
-def test_kills_at_random_moments_change_nothing(fresh, finished, tmp_path):
-    expected = contents(finished)
-    choose, killed, whole = random.Random(0), 0, 0
-    moments: Counter[str] = Counter()
-    while killed < KILLS or whole == 0:
-        project = fresh.copy(tmp_path / f"project {whole}")
-        while True:
-            process = start(project)
-            wait = choose.uniform(1.0, LONGEST_SECONDS) if killed < KILLS else 900
-            try:
-                assert process.wait(wait) == 0, (project.folder / "printed.txt").read_text(encoding="utf-8")
-                break
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-                killed += 1
-                moments.update(under_way(project))
-        got = contents(project)
-        assert got.keys() == expected.keys()
-        assert [name for name in expected if got[name] != expected[name]] == []
-        assert project.planned() == set()
-        print(f"project {whole}: {killed} kills so far", flush=True)
-        whole += 1
-    print("what was under way when it was killed:")
-    for name, count in moments.most_common():
-        print(f"  {name:14} {count:4}")
-
-
 def test_a_disk_that_fills_up_loses_what_did_not_fit_and_nothing_else(fresh, finished, tmp_path):
     """Files of at most a limit stand for the disk; when it is lifted the same command goes on."""
     project = fresh.copy(tmp_path / "project")
@@ -130,3 +102,31 @@ def test_of_two_runs_in_one_folder_the_second_is_refused(fresh, finished, tmp_pa
     assert resumed.returncode and "still under way" in resumed.stdout + resumed.stderr
     assert process.wait(900) == 0
     assert contents(project) == contents(finished)
+
+
+def test_kills_at_random_moments_change_nothing(fresh, finished, tmp_path):
+    expected = contents(finished)
+    choose, killed, whole = random.Random(0), 0, 0
+    moments: Counter[str] = Counter()
+    while killed < KILLS or whole == 0:
+        project = fresh.copy(tmp_path / f"project {whole}")
+        while True:
+            process = start(project)
+            wait = choose.uniform(1.0, LONGEST_SECONDS) if killed < KILLS else 900
+            try:
+                assert process.wait(wait) == 0, (project.folder / "printed.txt").read_text(encoding="utf-8")
+                break
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                killed += 1
+                moments.update(under_way(project))
+        got = contents(project)
+        assert got.keys() == expected.keys()
+        assert [name for name in expected if got[name] != expected[name]] == []
+        assert project.planned() == set()
+        print(f"project {whole}: {killed} kills so far", flush=True)
+        whole += 1
+    print("what was under way when it was killed:")
+    for name, count in moments.most_common():
+        print(f"  {name:14} {count:4}")

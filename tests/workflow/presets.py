@@ -146,7 +146,7 @@ REDUCED: dict[str, dict[str, dict[str, Any]]] = {  # section → type, or "" for
         },
         "x3d": TINY_CROPS | {"architecture": "tiny", "clip_length": 4, "frame_rate": 8, "bound": 4},
         "timm": TINY_CROPS | {"architecture": "resnet10t", "frames_an_epoch": at_most(4)},
-        "logmel": {"architecture": "resnet10t"},
+        "logmel": {"architecture": "resnet10t", "epochs": at_most(8)},
     },
     "extractors": {
         "": {"weights": "random", "views": at_most(4)},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def compute_flow(
 
     Pairs of several clips of one size share a pass. Frames are read a block ahead of the flow, and flow is computed a
     block ahead of writing, so that memory depends on the frame size and the pairs of a pass, not on the length of a
-    clip. Clips that a killed job has finished are not computed again.
+    clip. Passes that a killed job has finished are not computed again.
 
     Parameters
     ----------
@@ -90,12 +90,15 @@ def compute_flow(
 def _write_shard(writer: FlowWriter, shard: DecodedShard, passes: Passes) -> None:
     if writer.finished:
         print(f"{len(writer.finished)} of {len(shard.clips)} clips were finished before")
+    kept = writer.kept
     moving: list[tuple[int, int, str]] = []  # by size, since clips of one size share passes
     for name in shard.clips:
         if name in writer.finished:
             continue
         clip = shard[name]
-        if clip.video.usable and len(clip.times) > 1:
+        if clip.video.usable and kept.count(name) == len(clip.times) - 1 > 0:
+            writer.write(name, clip.times, clip.video.status, clip.video.reason, kept.blocks(name))
+        elif clip.video.usable and len(clip.times) > 1:
             moving.append((clip.video.info["height"], clip.video.info["width"], name))
         elif clip.video.usable:
             reason = "; ".join(filter(None, [clip.video.reason, "the video has a single frame, and flow needs two"]))
@@ -104,22 +107,43 @@ def _write_shard(writer: FlowWriter, shard: DecodedShard, passes: Passes) -> Non
             writer.write(name, np.empty(0), clip.video.status, clip.video.reason, ())
     # Neither thread sets how many threads torch uses: the number that the reader sets would be the network's too.
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as worker:
-        blocks = meanwhile(reader, _blocks(shard, sorted(moving), passes))
-        flow = meanwhile(worker, passes.flow(blocks))
+        begun = {name: kept.count(name) for *_, name in moving}
+        before = {name: kept.blocks(name) for name, n in begun.items() if n}
+        blocks = meanwhile(reader, _blocks(shard, sorted(moving), passes, begun))
+        flow = meanwhile(worker, _kept(writer, passes.flow(blocks)))
         for name, pieces in groupby(flow, key=itemgetter(0)):
             clip = shard[name]
-            writer.write(name, clip.times, clip.video.status, clip.video.reason, (piece for _, piece in pieces))
+            writer.write(
+                name,
+                clip.times,
+                clip.video.status,
+                clip.video.reason,
+                chain(before.get(name, ()), (piece for _, piece in pieces)),
+            )
 
 
-def _blocks(shard: DecodedShard, moving: list[tuple[int, int, str]], passes: Passes) -> Iterator[Block]:
-    """Yield the frames of clips, given as height, width and name, as many at a time as share a pass now."""
+def _kept(writer: FlowWriter, passes: Iterator[list[tuple[str, np.ndarray]]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield what passes found; each is kept before any of it is written and before the next begins."""
+    for found in passes:
+        if found:
+            writer.kept.keep(found)
+        yield from found
+
+
+def _blocks(
+    shard: DecodedShard, moving: list[tuple[int, int, str]], passes: Passes, begun: dict[str, int]
+) -> Iterator[Block]:
+    """Yield the frames of clips, given as height, width and name, as many at a time as share a pass now.
+
+    `begun` says how many pairs of a clip are there: it goes on with the frame that the next pair begins with.
+    """
     for (height, width), group in groupby(moving, key=itemgetter(0, 1)):
         gathered: list[np.ndarray] = []
         clips: list[str] = []
         n = passes.size(height, width).now
         for *_, name in group:
             clip = shard[name]
-            at = 0
+            at = begun[name]
             while at < len(clip.times):
                 frames = clip.frames(slice(at, at + n - len(clips)))
                 gathered.append(frames)

@@ -50,8 +50,8 @@ class Passes:
         """Return how many frames of one size share a pass."""
         return self.sizes.of(torch.empty(height, width, 3, dtype=torch.uint8))
 
-    def flow(self, blocks: Iterable[Block]) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield clips with the float32 pixels, [n, 2, h, w], of their next pairs.
+    def flow(self, blocks: Iterable[Block]) -> Iterator[list[tuple[str, np.ndarray]]]:
+        """Yield, for each pass, clips with the float32 pixels, [n, 2, h, w], of their next pairs.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Passes:
                 n = len(part.clips)
                 if found is not None:
                     size.took(n, time.perf_counter() - begin)
-                    yield from found
+                    yield found
                     done += n
                 elif n > 1:
                     size.did_not_fit(n)

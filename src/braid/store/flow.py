@@ -21,6 +21,7 @@ from zarr.storage import ZipStore
 from braid.errors import StoreError
 from braid.files import digest, whole
 from braid.flow.quantise import DTYPES, dequantise, quantise
+from braid.store.passes import KeptPasses
 from braid.store.zipped import ZippedShard, check_pixels
 
 FORMAT = "braid flow shard"
@@ -53,6 +54,8 @@ class FlowWriter:
     ----------
     finished : set of str
         Clips that need not be written again.
+    kept : KeptPasses
+        Flow of clips that are not finished; there once the context is entered.
     """
 
     def __init__(self, path: Path, encoding: str, bound: float, attrs: dict[str, Any], source: Any = None) -> None:
@@ -70,6 +73,8 @@ class FlowWriter:
             if other != self._ours:
                 shutil.rmtree(other)
         self.finished = {part.name.removesuffix(PART) for part in self._ours.glob(f"[!.]*{PART}")}
+        self.kept = KeptPasses(self._ours, self.encoding, self.bound)
+        self.kept.drop(self.finished)
         return self
 
     def __exit__(self, *raised: Any) -> None:
@@ -83,7 +88,7 @@ class FlowWriter:
                             for entry in part.infolist():
                                 if entry.filename.startswith(f"{name}/"):
                                     shard.writestr(entry, part.read(entry))
-        if raised[0] is None or not self.finished:
+        if raised[0] is None or not (self.finished or len(self.kept)):
             shutil.rmtree(self.parts)
 
     def write(self, clip: str, times: np.ndarray, status: str, reason: str, blocks: Iterable[np.ndarray]) -> None:
@@ -117,6 +122,7 @@ class FlowWriter:
                 written += len(block)
             assert written == n_pairs, f"{written} pairs of {n_pairs}"
         self.finished.add(clip)
+        self.kept.drop(self.finished)
 
     def _part(self, clip: str) -> Path:
         return self._ours / f"{clip}{PART}"
