@@ -127,6 +127,15 @@ def at_least(limit: float) -> Callable[[Any], Any]:
 RUN = {"folds": ["1"], "seeds": [0]}
 FLOW = {"type": "farneback"}  # a network with random weights sees no motion
 TINY_CROPS = {"crop": 48, "short_side": 48, "scale": [0.5, 1]}
+SWEEP = {  # the rates of the preset are for thousands of items
+    "parameters": {
+        "learning_rate": {"low": 0.0001, "high": 0.01, "scale": "log"},
+        "optimizer": ["adam", "adamw", "sgd"],
+        "batch_size": [16, 64, 256],
+        "layers": [1, 2, 4],
+    },
+    "budget": 3,
+}
 REDUCED: dict[str, dict[str, dict[str, Any]]] = {  # section → type, or "" for all → what becomes of settings
     "backbones": {
         "": {
@@ -151,7 +160,7 @@ REDUCED: dict[str, dict[str, dict[str, Any]]] = {  # section → type, or "" for
         "": {
             "batch_size": at_most(16),
             "learning_rate": at_least(0.003),
-            "sweep": lambda sweep: sweep and sweep | {"budget": 3},
+            "sweep": lambda sweep: sweep and sweep | SWEEP,
         },
     },
 }
