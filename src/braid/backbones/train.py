@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
@@ -114,7 +115,9 @@ def train_backbone(
         name, items, classes, fold, shards, settings, out, out.with_name(f"{out.name}.parts"), identity, threads, dtype
     )
     strategy = "auto" if devices == 1 else DDPStrategy(start_method="spawn", broadcast_buffers=False)
-    fabric = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=PRECISIONS[dtype])
+    # Named, since it would take the variables of a SLURM job, which runs one task, for those of one task a device.
+    alone = LightningEnvironment()
+    fabric = Fabric(accelerator=device, devices=devices, strategy=strategy, precision=PRECISIONS[dtype], plugins=alone)
     try:
         fabric.launch(partial(_train, job=job))
     except ProcessRaisedException as error:
