@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test learn twelve presets plans fuzz faults cluster check parity format lock docs clean
+.PHONY: help setup demo test learn twelve presets plans fuzz faults cluster check audit parity format lock docs clean
 
 # Tools are called as modules: the first line of a console script cannot hold a path with a space.
 RUN := .venv/bin/python -m
@@ -72,6 +72,10 @@ check: $(READY) ## formatting, lint and types, as pre-commit and CI do
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) pyright
 	@sh .ci/lint
+
+# --strict: a package that could not be looked up is a failure, not a silent gap.
+audit: $(READY) ## compare the locked packages with the weaknesses that PyPI's advisories know (needs the network)
+	$(UV) tool run pip-audit==2.10.1 --strict --disable-pip --require-hashes -r envs/requirements.txt -r envs/bootstrap.txt
 
 parity: $(PARITY) ## compare every network with its reference, into benchmarks/results/parity.json
 	.venv-parity/bin/python -m pytest tests/parity/compare.py
