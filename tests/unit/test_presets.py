@@ -38,7 +38,7 @@ def test_networks_begin_with_official_weights_except_where_authors_began_from_sc
     loaded = load(preset)
     scratch = {name for name, entry in loaded["backbones"].items() if entry["weights"] == "random"}
     expected = (
-        {"xs", "xs_order", "tiny", "segments_2", "segments_3", "segments_5"} if preset == "hmdb51-action" else set()
+        {"xs", "tiny", "segments_2", "segments_3", "segments_5"} if preset == "hmdb51-action" else set()
     )
     assert scratch == expected
     assert all(entry.get("weights", "pretrained") == "pretrained" for entry in loaded["extractors"].values())
