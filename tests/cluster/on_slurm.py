@@ -97,11 +97,11 @@ def test_faults_of_jobs_and_nodes_cost_attempts_and_nothing_else(project, finish
         stranded = cluster.running("compute_flow_wildcards_farneback_b")
         cluster.wait_until(lambda: not (marks / "compute_flow_farneback_b").exists())
         node = cluster.show(stranded)["NodeList"]
+        running = cluster.jobs("RUNNING").items()
+        lost = {text.removeprefix("rule_") for job, text in running if cluster.show(job).get("NodeList") == node}
         cluster.kill_node(node)
         cluster.wait_until(lambda: "down" in cluster.ask("sinfo", "-hN", "-n", node, "-o", "%T"))
         cluster.start_node(node)
-        cluster.wait_until(lambda: cluster.show(stranded)["JobState"] == "PENDING")
-        cluster.start_at_once()
 
         cluster.wait_until(lambda: (project.results / "flow/farneback/b.zarr.zip").exists(), 180)
         drained = next(other for other in cluster.nodes if other != node)
@@ -115,12 +115,13 @@ def test_faults_of_jobs_and_nodes_cost_attempts_and_nothing_else(project, finish
     assert all(" --gpus=a100:1 " in line for line in asked(cluster, calls))
     attempts = run.attempts()
     again = {name for name, count in attempts.items() if count > 1}
-    # What its node lost SLURM itself puts back into the queue, under the same number.
-    assert again == {
+    disturbed = {
         "decode_shard_wildcards_a", "extract_features_wildcards_sound_a", "extract_features_wildcards_flow3d_b",
+        "compute_flow_wildcards_farneback_b",
     }  # fmt: skip
+    assert disturbed <= again <= disturbed | lost
     printed = run.printed.read_text()
-    for status in ("CANCELLED", "TIMEOUT"):
+    for status in ("CANCELLED", "TIMEOUT", "NODE_FAIL"):
         assert f"SLURM status is: '{status}'" in printed
 
 

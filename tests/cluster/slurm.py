@@ -146,11 +146,6 @@ class Cluster:
         """Return what SLURM knows of a job: `JobState`, `NodeList`, `TRES`, `NumTasks`, …"""
         return dict(re.findall(r"(\S+?)=(\S*)", self.ask("scontrol", "show", "job", job)))
 
-    def start_at_once(self) -> None:
-        """Take from jobs that were put back into the queue the two minutes for which SLURM holds them there."""
-        for job in self.jobs("PENDING"):
-            self.ask("scontrol", "update", f"jobid={job}", "starttime=now", fails=True)
-
     def running(self, comment: str) -> str:
         """Wait until a job with that rule and wildcards runs, and return its number."""
         found: list[str] = []
