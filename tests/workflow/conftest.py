@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import yaml
 
+from . import planner
+
 ROOT = Path(__file__).parents[2]
 PINNED = {"batch_size": 8}
 """Runs are compared bit by bit, and the last bits depend on the size of batches."""
@@ -64,6 +66,11 @@ def make_clip(path: Path, label: int, seed: int, frames: int = 8) -> None:
             container.mux(stream.encode(None))
 
 
+def announced(printed: str) -> set[str]:
+    """Return the messages of the jobs that Snakemake says it starts, or would start."""
+    return set(re.findall(r"^Job \d+: (.+)", printed, re.MULTILINE))
+
+
 class Project:
     """A folder with the workflow, the library, a config and clips; runs Snakemake in it as a user does."""
 
@@ -87,8 +94,11 @@ class Project:
     def manifest(self) -> Path:
         return self.folder / "media" / "clips.tsv"
 
+    def arguments(self, *more: str) -> list[str]:
+        return ["--configfile", "config.yaml", "--cores", "2", *more]
+
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", "--cores", "2", *arguments]
+        return [sys.executable, "-m", "snakemake", *self.arguments(*arguments)]
 
     def snakemake(self, *arguments: str, fails: bool = False) -> str:
         """Run Snakemake and return what it printed; `fails` says which exit status is expected."""
@@ -100,8 +110,9 @@ class Project:
 
     def planned(self, *targets: str) -> set[str]:
         """Return the messages of the jobs that a dry run announces, one a job."""
-        printed = self.snakemake(*targets, "--dry-run")
-        return set(re.findall(r"^Job \d+: (.+)", printed, re.MULTILINE))
+        done = planner.snakemake(self.arguments(*targets, "--dry-run"), self.folder, self.environment)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return announced(done.stdout + done.stderr)
 
     def copy(self, folder: Path) -> Project:
         """Copy the project, its results and Snakemake's records, file times included."""

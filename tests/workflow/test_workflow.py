@@ -2,7 +2,10 @@
 
 import re
 
-from .conftest import ROOT
+import pytest
+
+from . import planner
+from .conftest import ROOT, announced
 
 RULE = r"^rule (\w+):"
 
@@ -26,6 +29,27 @@ def test_each_script_has_the_name_of_its_rule():
 
 def test_the_snakefile_is_short():
     assert len(source("Snakefile").splitlines()) <= 50
+
+
+def words(printed: str) -> list[str]:
+    """Return what was printed without times of day, in an order that does not follow the hash seed."""
+    return sorted(word for word in re.split(r"[\s,;]+", printed) if not re.fullmatch(r"\d\d:\d\d:\d\d", word))
+
+
+def test_a_plan_is_that_of_the_command_line(fresh):
+    arguments = ("--dry-run", "--quiet", "host")
+    done = planner.snakemake(fresh.arguments(*arguments), fresh.folder, fresh.environment)
+    printed = fresh.snakemake(*arguments)
+    assert words(printed) == words(done.stdout + done.stderr)
+    assert announced(printed) == fresh.planned() != set()
+
+
+def test_a_plan_that_fails_does_so_as_the_command_line(fresh, tmp_path):
+    project = fresh.copy(tmp_path / "project")
+    project.config = project.config | {"seeds": []}
+    with pytest.raises(AssertionError, match="config key seeds"):
+        project.planned()
+    assert "config key seeds" in project.snakemake("--dry-run", fails=True)
 
 
 def test_snakemake_report(project):
