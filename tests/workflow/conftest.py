@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from fcntl import LOCK_EX, flock
 from fractions import Fraction
 from pathlib import Path
 
@@ -146,10 +147,16 @@ def fresh(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(fresh, tmp_path_factory) -> Project:
-    """The project after one whole run."""
-    project = fresh.copy(tmp_path_factory.mktemp("finished") / "project")
-    project.snakemake()
-    return project
+    """The project after one whole run, which the first worker of several makes for all."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished"
+    with folder.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not folder.exists():
+            project = fresh.copy(tmp_path_factory.mktemp("unfinished") / "project")
+            project.snakemake()
+            project.folder.rename(folder)
+    return Project(folder)
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ def source(pattern: str) -> str:
     return "".join(path.read_text(encoding="utf-8") for path in sorted(ROOT.glob(pattern)))
 
 
-def test_every_rule_says_what_it_does(finished):
-    listed = set(re.findall(r"^(\w+) \(.+\)$", finished.snakemake("--list"), re.MULTILINE))
+def test_every_rule_says_what_it_does(fresh):
+    listed = set(re.findall(r"^(\w+) \(.+\)$", fresh.snakemake("--list"), re.MULTILINE))
     assert listed == set(re.findall(RULE, source("Snakefile") + source("workflow/rules/*.smk"), re.MULTILINE))
 
 
