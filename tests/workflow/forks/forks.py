@@ -131,7 +131,7 @@ def _become(streams: Sequence[int], command: Sequence[str], folder: str, environ
     except BaseException:
         traceback.print_exc()
         status = 1
-    threading._shutdown()  # waits for threads; pyright: ignore[reportAttributeAccessIssue]
+    threading._shutdown()  # pyright: ignore[reportAttributeAccessIssue] - waits for threads
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
