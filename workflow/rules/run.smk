@@ -61,6 +61,7 @@ def end_run():
     for handler in [each for each in logger.handlers if isinstance(each, Progress)]:
         handler.end()
     runs.end(RESULTS)
+    gc.freeze()  # as in braid.logs: what checked the settings has imported much
 
 
 onstart:
