@@ -2,7 +2,8 @@
 
 import re
 
-from .conftest import ROOT, announced
+from .conftest import CONFIG, ROOT, announced
+from .test_reruns import edit
 
 RULE = r"^rule (\w+):"
 
@@ -52,11 +53,17 @@ def test_snakemake_report(project):
 
 
 def test_a_name_that_a_library_does_not_have_stops_before_the_first_job(fresh, tmp_path):
+    """Whatever is asked for."""
     project = fresh.copy(tmp_path / "project")
-    config = project.config
-    config["extractors"]["frame"] = {"type": "timm", "weights": "random", "architecture": "resnet19"}
-    project.config = config
-    said = project.snakemake(fails=True)
+    edit(project, "extractors.frame", {"type": "timm", "weights": "random", "architecture": "resnet19"})
+    said = project.snakemake("decode", fails=True)
     assert "config key extractors.frame: timm has no network 'resnet19'; near it are" in said
     assert "Traceback" not in said
     assert not project.results.exists()
+
+
+def test_so_does_one_that_comes_to_an_extractor_with_features(project):
+    edit(project, "extractors.sound", {"type": "timm", "weights": "random", "architecture": "resnet19"})
+    assert "config key extractors.sound: timm has no network 'resnet19'" in project.snakemake(fails=True)
+    edit(project, "extractors.sound", CONFIG["extractors"]["sound"])
+    assert project.planned() == set()
