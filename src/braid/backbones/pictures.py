@@ -21,8 +21,8 @@ from braid.backbones.base import Clips, Input
 from braid.backbones.preset import preset
 from braid.errors import ConfigError
 from braid.extractors import sampling
-from braid.extractors.base import Cover, View
 from braid.extractors.crops import is_mirrored
+from braid.extractors.plan import Cover, View
 from braid.extractors.video import VideoPlanner
 from braid.flow.farneback import Farneback
 from braid.flow.picture import flow_picture

@@ -16,8 +16,9 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from braid.extractors import sampling
-from braid.extractors.base import Cover, Extractor, View
+from braid.extractors.base import Extractor
 from braid.extractors.crops import crop
+from braid.extractors.plan import Cover, View
 
 
 class FrameExtractor(Extractor):
