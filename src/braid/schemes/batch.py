@@ -6,11 +6,18 @@ of modality m.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+READERS = 4
+"""Threads for features in files: a row that is not in memory takes a disk longer to find than to read."""
+AHEAD_BYTES = 2**26
+"""Of the batches that are copied before their turn comes, or one of them if it is larger."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Batch:
     def selection(self) -> Selection:
         """Return all of the items, to be selected from."""
         at = torch.arange(len(self)).repeat(len(self.features), 1)
-        return Selection(self.features, at, self.present, self.labels, self.groups)
+        return Selection(self.features, at, self.present, self.labels, self.groups, readers=0)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,8 @@ class Selection:
     at : int64 [M, B]
         Where the items are among the N, for each modality.
     present, labels, groups : as of `Batch`
+    readers : int
+        Threads that copy batches before their turn comes, which is worth it where a copy waits for a disk.
     """
 
     held: list[Tensor]
@@ -71,6 +80,7 @@ class Selection:
     present: Tensor
     labels: Tensor
     groups: Tensor
+    readers: int
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -84,6 +94,7 @@ class Selection:
             self.present.index_select(0, positions),
             self.labels.index_select(0, positions),
             self.groups.index_select(0, positions),
+            self.readers,
         )
 
     def of(self, modalities: list[int]) -> Selection:
@@ -114,10 +125,28 @@ class Selection:
         items in parts of two gives one part of three.
         """
         n_parts = max(1, min(-(-len(self) // batch_size), len(self) // 2))
-        for which in torch.randperm(len(self)).tensor_split(n_parts):
-            yield self.rows(which).batch()
+        return self._batches(torch.randperm(len(self)).tensor_split(n_parts))
 
     def in_turn(self, size: int) -> Iterator[Batch]:
         """Yield all items in their order, at most `size` at once, which bounds memory."""
-        for which in torch.arange(len(self)).split(size):
-            yield self.rows(which).batch()
+        return self._batches(torch.arange(len(self)).split(size))
+
+    def _batches(self, parts: Sequence[Tensor]) -> Iterator[Batch]:
+        """Yield the items at each of the positions, int64."""
+        if not self.readers:
+            for which in parts:
+                yield self.rows(which).batch()
+            return
+        item_bytes = sum(x[:1].nbytes for x in self.held)
+        n_ahead = max(1, min(2 * self.readers, AHEAD_BYTES // max(1, item_bytes * max(map(len, parts)))))
+        pool = ThreadPoolExecutor(self.readers)
+        try:
+            waiting: deque[Future[Batch]] = deque()
+            for which in parts:
+                waiting.append(pool.submit(self.rows(which).batch))
+                if len(waiting) > n_ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -19,10 +19,11 @@ from braid import manifest
 from braid.config import inputs_of
 from braid.errors import FeatureError, StoreError, TrainingError
 from braid.fold import labelled
-from braid.schemes.batch import Batch, Selection
+from braid.schemes.batch import READERS, Batch, Selection
+from braid.schemes.fit import CHUNK
 from braid.schemes.registry import REGISTRY
 from braid.schemes.results import read_predictions
-from braid.schemes.room import Room
+from braid.schemes.room import Room, besides, expect_no_order, is_in_file
 from braid.schemes.scaling import SCALINGS, Scaling
 from braid.store.features import FeatureShard
 from braid.store.gather import Located, gather, locate, locate_tokens
@@ -103,7 +104,8 @@ class Scaled(Inputs):
         """Return all items."""
         groups = np.unique(self.groups, return_inverse=True)[1]
         columns = (torch.from_numpy(column) for column in (self.present, self.labels, groups))
-        return Batch([torch.from_numpy(x) for x in self.x], *columns).selection()
+        everything = Batch([torch.from_numpy(x) for x in self.x], *columns).selection()
+        return replace(everything, readers=READERS if any(map(is_in_file, self.x)) else 0)
 
 
 def scaled(data: Inputs, scalings: Sequence[Scaling] | None = None) -> Scaled:
@@ -120,6 +122,7 @@ def scaled(data: Inputs, scalings: Sequence[Scaling] | None = None) -> Scaled:
         scalings = [each.fit(x, training & here) for each, x, here in zip(new, data.x, data.present.T, strict=True)]
     for each, x, here in zip(scalings, data.x, data.present.T, strict=True):
         each.change(x, here)
+        expect_no_order(x)
     return Scaled(**{field.name: getattr(data, field.name) for field in fields(Inputs)}, scalings=list(scalings))
 
 
@@ -208,7 +211,8 @@ class Reader:
                 list(inputs_of(self.settings)), dims, len(self.classes), self.settings
             )
         n_parameters = sum(parameter.numel() for parameter in scheme.parameters())
-        arrays = self.room.hold(shapes, n_parameters, len(self.items) * len(self.classes))
+        at_once = max(CHUNK, self.settings["batch_size"])
+        arrays = self.room.hold(shapes, besides(shapes, len(self.classes), n_parameters, at_once))
         return [(x, each.read(x)) for each, x in zip(located, arrays, strict=True)]
 
     def _scores(self, paths: Sequence[Path], name: str) -> Read:

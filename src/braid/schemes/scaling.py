@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 CONSTANT = 1e-6
 """A feature that varies by less than this share of its largest magnitude is a constant with rounding noise."""
-BLOCK_BYTES = 2**24
-"""Of the float32 numbers of a block; statistics take it three times more, in double precision."""
+BLOCK_BYTES = 2**22
+"""Of the float32 numbers of a block, which statistics also have in double precision."""
 
 
 def blocks(x: np.ndarray) -> Iterator[slice]:
@@ -109,7 +109,8 @@ def _statistics(read: Callable[[], Iterator[np.ndarray]]) -> tuple[np.ndarray, n
     mean = total / n
     squares = np.float64(0)
     for part in read():
-        squares = _added(squares, np.square(part - mean))
+        apart = part - mean
+        squares = _added(squares, np.square(apart, out=apart))
     return np.asarray(mean), np.sqrt(squares / n), np.asarray(largest)
 
 

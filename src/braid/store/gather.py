@@ -19,7 +19,7 @@ import numpy as np
 from braid.errors import FeatureError
 from braid.store.features import FeatureShard
 
-BLOCK_BYTES = 2**24
+BLOCK_BYTES = 2**22
 """Of the rows of a shard that are read at once."""
 
 
