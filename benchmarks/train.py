@@ -30,7 +30,7 @@ RESULT = Path(__file__).parent / "results" / "train.json"
 
 def ours(x: torch.Tensor, labels: torch.Tensor, settings: dict) -> float:
     """Train with braid's loop and return the validation accuracy of the best epoch."""
-    data = Batch([x], torch.ones(len(x), 1, dtype=torch.bool), labels, groups=torch.arange(len(x)))
+    data = Batch([x], torch.ones(len(x), 1, dtype=torch.bool), labels, groups=torch.arange(len(x))).selection()
     network = Early(["features"], [DIM], N_CLASSES, settings)
     train, val = data.rows(torch.arange(N_TRAIN)), data.rows(torch.arange(N_TRAIN, N_TRAIN + N_VAL))
     history = fit(network, "early", train, val, settings)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from braid.errors import FeatureError, StoreError
-from braid.store.features import ITEMS_AT_ONCE, FeatureShard, FeatureWriter, gather, gather_tokens, merged
+from braid.store.features import ITEMS_AT_ONCE, FeatureShard, FeatureWriter
+from braid.store.gather import gather, gather_tokens, merged
 
 ATTRS = {"settings": {"type": "passt", "views": 3}, "version": 1, "dtype": "float32"}
 

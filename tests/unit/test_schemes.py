@@ -20,11 +20,12 @@ from braid.schemes.base import Additive, Scheme
 from braid.schemes.batch import Batch
 from braid.schemes.combine import COMBINATIONS, Learned, Linear
 from braid.schemes.folds import group_folds
-from braid.schemes.inputs import smoothed
+from braid.schemes.inputs import Inputs, scaled, smoothed
 from braid.schemes.late import Combined
-from braid.schemes.model import Description, Model, Standardiser
+from braid.schemes.model import Description, Model
 from braid.schemes.networks import Gated, Weighted
 from braid.schemes.registry import REGISTRY
+from braid.schemes.scaling import Standardiser
 from braid.schemes.tokens import Bottleneck, TokenFusion
 
 N_CLASSES = 5
@@ -312,9 +313,9 @@ def test_parts_of_late_fusion_learn_alone() -> None:
     for other in (torch.randn(60, 5), torch.zeros(60, 5)):
         scheme = make("late", [8, 5], 3, epochs=5)
         assert isinstance(scheme, Combined)
-        batch = batch_of([x, other], labels)
+        items = batch_of([x, other], labels).selection()
         torch.manual_seed(1)
-        scheme.learn(batch, batch)
+        scheme.learn(items, items)
         ends.append(scheme.parts[0].state_dict())
     for name, tensor in ends[0].items():
         assert torch.equal(tensor, ends[1][name]), name
@@ -323,7 +324,7 @@ def test_parts_of_late_fusion_learn_alone() -> None:
 @pytest.mark.parametrize(("n", "batch_size"), [(65, 64), (2, 64), (3, 2), (7, 3), (129, 64), (128, 64), (5, 2)])
 def test_minibatches_hold_every_item_once_and_never_one_alone(n: int, batch_size: int) -> None:
     batch = batch_of([torch.zeros(n, 1)], torch.arange(n))
-    parts = list(batch.shuffled(batch_size))
+    parts = list(batch.selection().shuffled(batch_size))
     assert sorted(torch.cat([part.labels for part in parts]).tolist()) == list(range(n))
     assert min(map(len, parts)) >= 2
     assert max(map(len, parts)) <= max(batch_size, 3)
@@ -332,14 +333,14 @@ def test_minibatches_hold_every_item_once_and_never_one_alone(n: int, batch_size
 def test_standardised_features_have_mean_0_and_deviation_1() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(1000, [1e-2, 1, 1e3], (500, 3)).astype(np.float32)
-    z = Standardiser(3).fit(x)(torch.from_numpy(x), torch.ones(500, dtype=torch.bool))
+    z = Standardiser(3).fit(x, np.ones(500, bool))(torch.from_numpy(x), torch.ones(500, dtype=torch.bool))
     np.testing.assert_allclose(z.mean(dim=0), 0, atol=1e-2)
     np.testing.assert_allclose(z.std(dim=0, correction=0), 1, atol=1e-2)
 
 
 def test_a_constant_feature_and_a_missing_modality_are_zero() -> None:
     x = np.array([[0.1, 1], [0.1, 2], [0.1, 3]], dtype=np.float32)
-    standardiser = Standardiser(2).fit(x)
+    standardiser = Standardiser(2).fit(x, np.ones(3, bool))
     new = torch.tensor([[7.0, 2.0], [0.1, 3.0]])
     z = standardiser(new, torch.tensor([True, False]))
     assert z.tolist() == [[0, 0], [0, 0]]
@@ -359,8 +360,9 @@ def test_a_model_survives_its_file(type_: str, tmp_path) -> None:
     x = [values.numpy() for values in raw(type_, 9, dims)]
     present = np.ones((9, len(dims)), dtype=bool)
     present[4] = False
-    nothing = np.zeros(9, np.int64)
-    p, q = (m.predict(m.standardise(x, present, nothing, nothing)) for m in (model, again))
+    kind, nothing = model.scheme.reads, np.zeros(9, np.int64)
+    data = Inputs("1", kind, names, ["ä", "b"], x, present, nothing, nothing, nothing, nothing)
+    p, q = (m.predict(scaled(data, m.how_scaled()).selection()) for m in (model, again))
     assert np.array_equal(p, q)
     assert p[4].tolist() == [0.25, 0.75]
 
@@ -413,8 +415,9 @@ def test_a_token_scheme_tells_an_order_that_no_mean_can() -> None:
     x[..., 2:] += 0.1 * torch.randn(n, 2, 4)
     scheme = make("tokens", [4], 2, width=32, epochs=60, patience=60)
     batch = batch_of([x], labels)
-    scheme.learn(batch.rows(torch.arange(300)), batch.rows(torch.arange(300, n)))
-    right = scheme.predict(batch).argmax(dim=1) == labels
+    items = batch.selection()
+    scheme.learn(items.rows(torch.arange(300)), items.rows(torch.arange(300, n)))
+    right = scheme.predict(items).argmax(dim=1) == labels
     assert right[300:].float().mean() > 0.95
 
 
@@ -482,8 +485,8 @@ def test_out_of_fold_parts_have_not_seen_what_they_score() -> None:
     """Labels are random and features tell each item apart: in-sample scores look right, held-out ones do not."""
     torch.manual_seed(0)
     labels = torch.randint(3, (90,))
-    train = batch_of([torch.randn(90, 200), torch.randn(90, 200)], labels)
-    val = batch_of([torch.randn(60, 200), torch.randn(60, 200)], torch.arange(60) % 3)
+    train = batch_of([torch.randn(90, 200), torch.randn(90, 200)], labels).selection()
+    val = batch_of([torch.randn(60, 200), torch.randn(60, 200)], torch.arange(60) % 3).selection()
     scheme = make("late", [200, 200], 3, combine="linear", fit_on="out_of_fold", epochs=20, monitor="val_accuracy")
     assert isinstance(scheme, Combined)
     torch.manual_seed(1)

@@ -9,7 +9,7 @@ import torch
 from scheme_data import settings
 
 from braid.schemes.base import Scheme
-from braid.schemes.batch import Batch
+from braid.schemes.batch import Batch, Selection
 from braid.schemes.fit import Epoch
 from braid.schemes.registry import REGISTRY
 from braid.schemes.stack import OWN, can_be_stacked, fit_stack, most_together
@@ -31,7 +31,7 @@ def make(type_: str, **changes: Any) -> Scheme:
     return REGISTRY[type_].load()(names, DIMS[: len(names)], N_CLASSES, entry)
 
 
-def split(type_: str) -> tuple[Batch, Batch]:
+def split(type_: str) -> tuple[Selection, Selection]:
     """Return 70 items to train on and 30 to stop by; some lack a modality, two lack both."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(100) % N_CLASSES
@@ -41,7 +41,7 @@ def split(type_: str) -> tuple[Batch, Batch]:
     ]
     present = torch.rand(100, len(dims), generator=generator) > 0.1
     present[[3, 90]] = False
-    whole = Batch(x, torch.ones_like(present), labels, torch.arange(100)).without(~present)
+    whole = Batch(x, torch.ones_like(present), labels, torch.arange(100)).without(~present).selection()
     return whole.rows(torch.arange(70)), whole.rows(torch.arange(70, 100))
 
 

@@ -20,7 +20,8 @@ from braid.schemes.model import Model
 from braid.schemes.registry import REGISTRY
 from braid.schemes.results import read_predictions
 from braid.schemes.train import train_scheme
-from braid.store.features import FeatureWriter, gather
+from braid.store.features import FeatureWriter
+from braid.store.gather import gather
 
 N_CLASSES = 6
 SIZES = {"train": 120, "val": 60, "test": 360, "predict": 6}

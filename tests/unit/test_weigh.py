@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from math import log
@@ -18,9 +19,10 @@ from braid import config
 from braid.errors import StoreError, TrainingError
 from braid.schemes import parts, weigh
 from braid.schemes.batch import Batch
-from braid.schemes.inputs import read_inputs
+from braid.schemes.inputs import read_inputs, scaled
 from braid.schemes.model import Model
 from braid.schemes.results import read_predictions
+from braid.schemes.room import Room
 from braid.schemes.train import train_scheme
 
 SIZES = {"train": 240, "val": 120, "test": 240}
@@ -125,10 +127,9 @@ def test_rows_are_what_training_and_masking_by_hand_give(type_: str, gaps: Data,
     expected = by_hand(read_predictions(again.parent / "predictions.h5").probabilities)
     assert scores(found, "retrained", "sound", "picture") == pytest.approx(expected, abs=1e-6)
     model = Model.load(path)
-    data = read_inputs(gaps.items, "1", gaps.features, model.description.settings)
+    data = read_inputs(gaps.items, "1", gaps.features, model.description.settings, Room())
     data.present[:, 1] = False
-    zeros = np.zeros(len(data.labels), dtype=np.int64)
-    masked = model.predict(model.standardise(data.x, data.present, data.labels, zeros))
+    masked = model.predict(scaled(data, model.how_scaled()).selection())
     assert scores(found, "masked", "sound", "noise") == pytest.approx(by_hand(masked), abs=1e-6)
 
 
@@ -200,16 +201,17 @@ def test_subsets_of_an_ensemble_are_what_its_parts_on_them_give(gaps: Data, tmp_
     expected = by_hand(read_predictions(only.parent / "predictions.h5").probabilities)
     assert scores(found, "retrained", "sound") == pytest.approx(expected, abs=1e-5)
 
-    log_p, present = [], []
+    log_p, present, data = [], [], None
     for name, on in reads.items():
         model = Model.load(whole.paths[name])
-        data = read_inputs(gaps.items, "1", gaps.features, model.description.settings)
+        data = read_inputs(gaps.items, "1", gaps.features, model.description.settings, Room())
         data.present[:, [m for m, each in enumerate(on) if each == "picture"]] = False
-        zeros = np.zeros(len(data.labels), dtype=np.int64)
-        log_p.append(np.log(model.predict(model.standardise(data.x, data.present, data.labels, zeros)).clip(1e-7)))
+        log_p.append(np.log(model.predict(scaled(data, model.how_scaled()).selection()).clip(1e-7)))
         present.append(data.present.any(axis=1))
     model = Model.load(whole.path)
-    masked = model.predict(model.standardise(log_p, np.stack(present, axis=1), gaps.labels, gaps.labels))
+    assert data is not None
+    heard = replace(data, kind="predictions", names=list(reads), x=log_p, present=np.stack(present, axis=1))
+    masked = model.predict(scaled(heard, model.how_scaled()).selection())
     assert scores(found, "masked", "sound", "noise") == pytest.approx(by_hand(masked), abs=1e-5)
 
 
@@ -222,7 +224,7 @@ def test_noise_on_scores_is_of_their_own_deviation_and_they_still_sum_to_one(tmp
     classes = [f"class {c}" for c in range(4)]
     paths = write_feature(tmp_path / "clip", items, place, scores=given, classes=classes)
     train_scheme(items, "1", {"clip": paths}, settings("scores", ["clip"]), 0, tmp_path)
-    reader = parts.read_parts(items, {"clip": paths}, tmp_path / "model.safetensors", {})
+    reader = parts.read_parts(items, {"clip": paths}, tmp_path / "model.safetensors", {}, Room())
     assert isinstance(reader, parts.Reader)
     expected = np.log(given[: SIZES["train"]]).std(axis=0)
     np.testing.assert_allclose(reader.deviation(0), expected, rtol=1e-4)
@@ -251,8 +253,8 @@ def test_without_labelled_test_items_those_of_val_judge(gaps: Data, tmp_path: Pa
 
 def test_permuted_items_have_one_modality_of_each_other() -> None:
     batch = tokens(50)
-    changed = weigh.permuted(batch, 0, [0, 0, 0])
-    assert changed.features[1] is batch.features[1]
+    changed = weigh.permuted(batch.selection(), 0, [0, 0, 0]).batch()
+    assert torch.equal(changed.features[1], batch.features[1])
     where = [
         [torch.equal(row.nan_to_num(), own.nan_to_num()) for own in batch.features[0]] for row in changed.features[0]
     ]
@@ -263,7 +265,10 @@ def test_permuted_items_have_one_modality_of_each_other() -> None:
 def test_noise_has_its_level_and_spares_times_constants_and_what_is_no_token() -> None:
     batch = tokens(2000)
     varies = torch.tensor([True, False, True])
-    once, twice = (weigh.noisy(batch, 0, level, varies, [1, 2, 3]).features[0] for level in (0.5, 1.0))
+    once, twice = (
+        torch.cat([part.features[0] for part in weigh.noisy(batch.selection(), 0, level, varies, [1, 2, 3])])
+        for level in (0.5, 1.0)
+    )
     noise = once - batch.features[0]
     torch.testing.assert_close(twice - batch.features[0], 2 * noise, equal_nan=True)
     assert torch.equal(noise[..., 0].isnan(), batch.features[0][..., 0].isnan())

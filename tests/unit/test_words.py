@@ -13,7 +13,8 @@ from scipy.spatial.distance import cdist
 
 from braid.errors import FeatureError, StoreError
 from braid.extractors.registry import REGISTRY
-from braid.store.features import FeatureShard, gather
+from braid.store.features import FeatureShard
+from braid.store.gather import gather
 from braid.words import codebook, describe
 from braid.words import descriptors as store
 from braid.words.codebook import Codebook, prepare

@@ -5,6 +5,7 @@ from pathlib import Path
 from braid import index
 from braid.config import inputs_of
 from braid.logs import job_log
+from braid.schemes.room import Room
 from braid.schemes.sweep import sweep_scheme
 
 if __name__ == "__main__":
@@ -19,4 +20,5 @@ if __name__ == "__main__":
             settings=settings,
             seeds=snakemake.params.seeds,
             out=Path(snakemake.output.chosen).parent,
+            room=Room(snakemake.resources.mem_mb, Path(snakemake.resources.tmpdir)),
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 from braid import index
 from braid.config import inputs_of
 from braid.logs import job_log
+from braid.schemes.room import Room
 from braid.schemes.train import train_scheme
 
 if __name__ == "__main__":
@@ -17,6 +18,7 @@ if __name__ == "__main__":
         n = len(paths) // len(names)  # of each name, one after the other
         inputs = {name: paths[i * n : (i + 1) * n] for i, name in enumerate(names)}
         items = index.load(Path(snakemake.params.index)).items()
+        room = Room(snakemake.resources.mem_mb, Path(snakemake.resources.tmpdir))
         for i, model in enumerate(snakemake.output.model):
             out = Path(model).parent
             train_scheme(
@@ -27,4 +29,5 @@ if __name__ == "__main__":
                 settings=settings,
                 seed=int(out.name.removeprefix("seed")),
                 out=out,
+                room=room,
             )

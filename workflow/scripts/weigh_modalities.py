@@ -4,6 +4,7 @@ from pathlib import Path
 
 from braid import index
 from braid.logs import job_log
+from braid.schemes.room import Room
 from braid.schemes.weigh import weigh_modalities
 
 
@@ -18,6 +19,7 @@ if __name__ == "__main__":
         inputs = by_name(snakemake.params.features, snakemake.input.read)
         below = by_name(snakemake.params.below, snakemake.input.below)  # one a seed
         items = index.load(Path(snakemake.params.index)).items()
+        room = Room(snakemake.resources.mem_mb, Path(snakemake.resources.tmpdir))
         for i, (model, out) in enumerate(zip(snakemake.input.model, snakemake.output, strict=True)):
             models = {name: paths[i] for name, paths in below.items()}
-            weigh_modalities(items, inputs=inputs, path=Path(model), out=Path(out), below=models)
+            weigh_modalities(items, inputs=inputs, path=Path(model), out=Path(out), below=models, room=room)

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from braid.schemes.batch import Batch
+from braid.schemes.batch import Selection
 from braid.schemes.fit import Epoch, fit, predict
 
 Reads = Literal["embedding", "tokens", "scores", "predictions"]
@@ -43,14 +43,14 @@ class Scheme(nn.Module, ABC):
     def forward(self, features: list[Tensor], present: Tensor) -> Tensor:
         """Return log probabilities, float32 [B, C]."""
 
-    def learn(self, train: Batch, val: Batch) -> list[Epoch]:
+    def learn(self, train: Selection, val: Selection) -> list[Epoch]:
         """Train in place and return what happened; schemes that are more than one network override this."""
         return fit(self, self.name, train, val, self.settings)
 
     @torch.no_grad()
-    def predict(self, batch: Batch) -> Tensor:
+    def predict(self, items: Selection) -> Tensor:
         """Return log probabilities of usable items in evaluation mode, float32 [B, C]."""
-        return predict(self, batch)
+        return predict(self, items)
 
 
 class Additive(Scheme):

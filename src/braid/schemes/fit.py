@@ -1,4 +1,4 @@
-"""The training loop of every network: minibatches from memory, early stopping, the best weights kept."""
+"""The training loop of every network: minibatches, early stopping, the best weights kept."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts, ReduceLROnPlat
 
 from braid.errors import DivergedError, TrainingError
 from braid.schemes.balance import drop_modalities, modulate
-from braid.schemes.batch import Batch
+from braid.schemes.batch import Selection
 
 if TYPE_CHECKING:
     from braid.schemes.base import Additive
@@ -86,7 +86,7 @@ class Course:
         return self._history
 
 
-def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[str, Any]) -> list[Epoch]:
+def fit(network: nn.Module, part: str, train: Selection, val: Selection, settings: dict[str, Any]) -> list[Epoch]:
     """Train `network` in place by cross entropy and leave it with the weights of its best epoch.
 
     Parameters
@@ -95,7 +95,7 @@ def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[
         ``network(features, present)`` returns log probabilities [B, C].
     part : str
         What errors and the history call it.
-    train, val : Batch
+    train, val : Selection
         Items that lack every modality of the network are passed over.
     settings : dict
         Complete entry of the config.
@@ -118,7 +118,7 @@ def fit(network: nn.Module, part: str, train: Batch, val: Batch, settings: dict[
     return course.finish()
 
 
-def usable(part: str, train: Batch, val: Batch) -> tuple[Batch, Batch]:
+def usable(part: str, train: Selection, val: Selection) -> tuple[Selection, Selection]:
     """Return the items that have any modality of the network that is called `part`; TrainingError if these are none."""
     train, val = train.usable(), val.usable()
     if len(train) < 2:
@@ -135,20 +135,20 @@ def _weights(network: nn.Module) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def predict(network: nn.Module, batch: Batch) -> Tensor:
+def predict(network: nn.Module, items: Selection) -> Tensor:
     """Return what `network` says of the items in evaluation mode: log probabilities, float32 [B, C]."""
     network.eval()
-    return torch.cat([network(part.features, part.present) for part in batch.in_turn(CHUNK)])
+    return torch.cat([network(part.features, part.present) for part in items.in_turn(CHUNK)])
 
 
-def score(network: nn.Module, batch: Batch) -> tuple[float, float]:
+def score(network: nn.Module, items: Selection) -> tuple[float, float]:
     """Return mean cross entropy in nats and accuracy of `network` in evaluation mode."""
-    log_p = predict(network, batch)
-    return nll_loss(log_p, batch.labels).item(), _n_correct(log_p, batch.labels).item() / len(batch)
+    log_p = predict(network, items)
+    return nll_loss(log_p, items.labels).item(), _n_correct(log_p, items.labels).item() / len(items)
 
 
 def _train_epoch(
-    network: nn.Module, train: Batch, optimiser: torch.optim.Optimizer, settings: dict[str, Any]
+    network: nn.Module, train: Selection, optimiser: torch.optim.Optimizer, settings: dict[str, Any]
 ) -> tuple[float, float]:
     """Train for one epoch; what a scheme cannot be trained with, its settings do not have."""
     network.train()

@@ -6,21 +6,27 @@ Letters: N items, D_m numbers of modality m, C classes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from scipy.special import log_softmax
 
 from braid import manifest
 from braid.config import inputs_of
 from braid.errors import FeatureError, StoreError, TrainingError
 from braid.fold import labelled
+from braid.schemes.batch import READERS, Batch, Selection
+from braid.schemes.fit import CHUNK
 from braid.schemes.registry import REGISTRY
 from braid.schemes.results import read_predictions
-from braid.store.features import FeatureShard, gather, gather_tokens
+from braid.schemes.room import Room, besides, expect_no_order, is_in_file
+from braid.schemes.scaling import SCALINGS, Scaling
+from braid.store.features import FeatureShard
+from braid.store.gather import Located, gather, locate, locate_tokens
 
 SMALLEST_P = 1e-7
 """Probabilities are read as at least this, about the rounding of a float32 near 1, so that a 0 has a logarithm."""
@@ -29,11 +35,12 @@ LEARNT_FROM = {"embedding": "feature", "tokens": "tokens of the feature"}
 """What schemes read that learn the classes themselves, in words; the others read probabilities of classes."""
 
 Read = tuple[np.ndarray, np.ndarray]
+Paths = Mapping[str, Sequence[Path]]
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a scheme reads of the N items of a fold, each modality in memory once.
+    """What a scheme reads of the N items of a fold, each modality held once, in memory or in a file.
 
     Attributes
     ----------
@@ -69,17 +76,66 @@ class Inputs:
             self, names=[self.names[m] for m in which], x=[self.x[m] for m in which], present=self.present[:, which]
         )
 
+    @property
+    def dims(self) -> list[int]:
+        """D_m: how many numbers of each modality a scheme learns from, of tokens without their times."""
+        return [_dim(x.shape, self.kind) for x in self.x]
+
+
+@dataclass(frozen=True)
+class Scaled(Inputs):
+    """The same as a scheme reads it.
+
+    Attributes
+    ----------
+    scalings : list of Scaling
+        What was done to each modality.
+    """
+
+    scalings: list[Scaling]
+
+    def of(self, modalities: Sequence[int]) -> Scaled:
+        """Return the same items with only these modalities."""
+        fewer = super().of(modalities)
+        assert isinstance(fewer, Scaled)
+        return replace(fewer, scalings=[self.scalings[m] for m in modalities])
+
+    def selection(self) -> Selection:
+        """Return all items."""
+        groups = np.unique(self.groups, return_inverse=True)[1]
+        columns = (torch.from_numpy(column) for column in (self.present, self.labels, groups))
+        everything = Batch([torch.from_numpy(x) for x in self.x], *columns).selection()
+        return replace(everything, readers=READERS if any(map(is_in_file, self.x)) else 0)
+
+
+def scaled(data: Inputs, scalings: Sequence[Scaling] | None = None) -> Scaled:
+    """Change the numbers of `data` in place to what a scheme reads; `data` is not to be used any more.
+
+    Parameters
+    ----------
+    scalings : sequence of Scaling
+        Of a trained scheme; without them they are fitted to the training items that have the modality.
+    """
+    if scalings is None:
+        training = data.splits == "train"
+        new = [SCALINGS[data.kind](dim) for dim in data.dims]
+        scalings = [each.fit(x, training & here) for each, x, here in zip(new, data.x, data.present.T, strict=True)]
+    for each, x, here in zip(scalings, data.x, data.present.T, strict=True):
+        each.change(x, here)
+        expect_no_order(x)
+    return Scaled(**{field.name: getattr(data, field.name) for field in fields(Inputs)}, scalings=list(scalings))
+
 
 def read_inputs(
-    items: pl.DataFrame, fold: str, inputs: Mapping[str, Sequence[Path]], settings: Mapping[str, Any]
+    items: pl.DataFrame, fold: str, inputs: Mapping[str, Sequence[Path]], settings: Mapping[str, Any], room: Room
 ) -> Inputs:
     """Read what a scheme is trained on; the arguments and errors are those of `braid.schemes.train.train_scheme`."""
     classes = manifest.classes(items)
     kind = REGISTRY[settings["type"]].load().reads
     items = labelled(items, fold, classes, learns=kind in LEARNT_FROM)
     names = inputs_of(settings)
-    reader = Reader(items, classes, settings)
-    x, masks = zip(*(getattr(reader, kind)(inputs[name], name) for name in names), strict=True)
+    reader = Reader(items, classes, settings, room)
+    x, masks = zip(*getattr(reader, kind)({name: inputs[name] for name in names}), strict=True)
     present = np.stack(masks, axis=1)
     splits = items["split"].to_numpy()
     if kind in LEARNT_FROM:
@@ -101,7 +157,7 @@ def _check_modalities(names: list[str], present: np.ndarray, what: str, fold: st
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one modality of N items; each method is a value of `braid.schemes.base.Scheme.reads`.
+    """Reads the modalities of N items; each public method is a value of `braid.schemes.base.Scheme.reads`.
 
     Attributes
     ----------
@@ -110,24 +166,57 @@ class Reader:
     classes : list of str [C]
     settings : mapping
         The entry of the scheme.
+    room : Room
+        Holds embeddings and tokens. Scores and predictions are small: they are in memory.
     """
 
     items: pl.DataFrame
     classes: list[str]
     settings: Mapping[str, Any]
+    room: Room
 
-    def embedding(self, paths: Sequence[Path], name: str) -> Read:
-        """Return float32 [N, D] and the mask bool [N]."""
-        return gather(paths, self._names, self._shards)
+    def embedding(self, inputs: Paths) -> list[Read]:
+        """Return float32 [N, D] and the mask bool [N] of each modality."""
+        return self._held([locate(paths, self._names, self._shards) for paths in inputs.values()], "embedding")
 
-    def tokens(self, paths: Sequence[Path], name: str) -> Read:
+    def tokens(self, inputs: Paths) -> list[Read]:
         """Return float32 [N, T, 2 + E], in front the seconds [start, end) since the item's start, and the mask."""
-        x, present = gather_tokens(paths, self._names, self._shards, self.settings["max_tokens"])
-        x[:, :, :2] -= self.items["start_seconds"].fill_null(0.0).to_numpy().astype(np.float32)[:, None, None]
-        return x, present
+        most = self.settings["max_tokens"]
+        found = self._held(
+            [locate_tokens(paths, self._names, self._shards, most) for paths in inputs.values()], "tokens"
+        )
+        start = self.items["start_seconds"].fill_null(0.0).to_numpy().astype(np.float32)
+        for x, _ in found:
+            x[:, :, :2] -= start[:, None, None]
+        return found
 
-    def scores(self, paths: Sequence[Path], name: str) -> Read:
-        """Return log probabilities by the classes of an extractor, float32 [N, C], and the mask.
+    def scores(self, inputs: Paths) -> list[Read]:
+        """Return log probabilities by the classes of an extractor, float32 [N, C], and the mask."""
+        return [self._scores(paths, name) for name, paths in inputs.items()]
+
+    def predictions(self, inputs: Paths) -> list[Read]:
+        """Return log probabilities of another scheme, float32 [N, C], and the mask of the items that it has seen.
+
+        With `smooth_within_clip` they are the logarithm of the mean over the items of a clip that it has seen.
+        """
+        return [self._predictions(path) for (path,) in inputs.values()]
+
+    def _held(self, located: list[Located], kind: str) -> list[Read]:
+        """Read what was located to where there is room for it."""
+        shapes = [each.shape for each in located]
+        # A modality that no item has is 0 wide, and an error that says more than this would.
+        dims = [max(1, _dim(shape, kind)) for shape in shapes]
+        with torch.device("meta"):
+            scheme = REGISTRY[self.settings["type"]].load()(
+                list(inputs_of(self.settings)), dims, len(self.classes), self.settings
+            )
+        n_parameters = sum(parameter.numel() for parameter in scheme.parameters())
+        at_once = max(CHUNK, self.settings["batch_size"])
+        arrays = self.room.hold(shapes, besides(shapes, len(self.classes), n_parameters, at_once))
+        return [(x, each.read(x)) for each, x in zip(located, arrays, strict=True)]
+
+    def _scores(self, paths: Sequence[Path], name: str) -> Read:
+        """Read the scores of one extractor.
 
         Raises
         ------
@@ -148,17 +237,14 @@ class Reader:
         scores = scores[:, [scored.index(label) for label in self.classes]]
         return log_softmax(scores, axis=1) if how == "logits" else logarithm(scores), present
 
-    def predictions(self, paths: Sequence[Path], name: str) -> Read:
-        """Return log probabilities of another scheme, float32 [N, C], and the mask of the items that it has seen.
-
-        With `smooth_within_clip` they are the logarithm of the mean over the items of a clip that it has seen.
+    def _predictions(self, path: Path) -> Read:
+        """Read the predictions of one scheme.
 
         Raises
         ------
         StoreError
             The predictions are of other items, splits or classes.
         """
-        (path,) = paths
         predicted = read_predictions(path)
         theirs, ours = (predicted.items, predicted.splits, predicted.classes), (self._names, self._splits, self.classes)
         if theirs != ours:
@@ -181,6 +267,11 @@ class Reader:
     @property
     def _splits(self) -> list[str]:
         return self.items["split"].to_list()
+
+
+def _dim(shape: tuple[int, ...], kind: str) -> int:
+    """Return how many numbers there are to learn from in each row, or token, of an array of this shape."""
+    return shape[-1] - 2 * (kind == "tokens")
 
 
 def smoothed(p: np.ndarray, present: np.ndarray, clips: list[str]) -> np.ndarray:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from braid.schemes.base import Scheme
-from braid.schemes.batch import Batch
+from braid.schemes.batch import Selection
 from braid.schemes.combine import COMBINATIONS, Learned
-from braid.schemes.fit import Epoch
+from braid.schemes.fit import CHUNK, Epoch
 from braid.schemes.folds import group_folds
 from braid.schemes.networks import Early, Single
 
@@ -42,7 +42,7 @@ class Combined(Scheme):
     def forward(self, features: list[Tensor], present: Tensor) -> Tensor:
         return self.combination(*self._votes(features, present))
 
-    def learn(self, train: Batch, val: Batch) -> list[Epoch]:
+    def learn(self, train: Selection, val: Selection) -> list[Epoch]:
         if not isinstance(self.combination, Learned):
             return self._learn_parts(train, val)
         if self.settings["fit_on"] == "val":
@@ -56,13 +56,13 @@ class Combined(Scheme):
         self.combination.fit(*votes, seen.labels, seen.groups)
         return history
 
-    def _learn_parts(self, train: Batch, val: Batch) -> list[Epoch]:
+    def _learn_parts(self, train: Selection, val: Selection) -> list[Epoch]:
         history: list[Epoch] = []
         for part, reads in zip(self.parts, self.reads_of, strict=True):
             history += cast(Scheme, part).learn(train.of(reads), val.of(reads))
         return history
 
-    def _out_of_fold(self, train: Batch, val: Batch) -> tuple[Tensor, Tensor]:
+    def _out_of_fold(self, train: Selection, val: Selection) -> tuple[Tensor, Tensor]:
         """Return what parts say of training items that they were trained without; they stop by the same `val`."""
         found: list[tuple[Tensor, Tensor, Tensor]] = []
         for rest, held in group_folds(train.groups, self.settings["n_folds"]):
@@ -74,9 +74,11 @@ class Combined(Scheme):
         return log_p[order], votes[order]
 
     @torch.no_grad()
-    def _scores(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _scores(self, items: Selection) -> tuple[Tensor, Tensor]:
         self.eval()
-        return self._votes(batch.features, batch.present)
+        parts = [self._votes(batch.features, batch.present) for batch in items.in_turn(CHUNK)]
+        log_p, votes = (torch.cat(each) for each in zip(*parts, strict=True))
+        return log_p, votes
 
     def _votes(self, features: list[Tensor], present: Tensor) -> tuple[Tensor, Tensor]:
         """Return log probabilities [B, P, C] of the parts and the mask [B, P] of those that have seen the item."""

@@ -9,7 +9,7 @@ Letters: N items, n of them, M modalities, C classes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import cast
@@ -20,10 +20,13 @@ import torch
 from torch import Tensor
 
 from braid.errors import StoreError
-from braid.schemes.batch import Batch
-from braid.schemes.inputs import Inputs, logarithm, read_inputs
-from braid.schemes.model import Model, Standardiser
-from braid.schemes.train import as_batch, reproducible, train
+from braid.schemes.batch import Batch, Selection
+from braid.schemes.fit import CHUNK
+from braid.schemes.inputs import Inputs, Scaled, logarithm, read_inputs, scaled
+from braid.schemes.model import Model
+from braid.schemes.room import Room
+from braid.schemes.scaling import Standardiser
+from braid.schemes.train import reproducible, train
 
 Answers = tuple[np.ndarray, np.ndarray]
 """Class probabilities float32 [n, C], and bool [n]: whether the items have any of the modalities."""
@@ -34,14 +37,14 @@ class Reader:
     """A trained scheme that reads features, and what it reads of all N items."""
 
     model: Model
-    data: Inputs
+    data: Scaled
     trained: dict[frozenset[str], Reader] = field(default_factory=dict, compare=False)
     """The same scheme on fewer modalities, as far as it was asked for: several schemes may be over this one."""
 
     @cached_property
-    def batch(self) -> Batch:
-        """All items as the scheme reads them."""
-        return as_batch(self.model, self.data)
+    def selection(self) -> Selection:
+        """All items."""
+        return self.data.selection()
 
     def readers(self) -> Iterator[Reader]:
         """Yield this one."""
@@ -49,8 +52,12 @@ class Reader:
 
     def answers(self, rows: Tensor, change: Change) -> Answers:
         """Return what the scheme says of the items at `rows`, int64 [n], as they are after `change`."""
-        batch = change(self, self.batch.rows(rows))
-        return self.model.predict(batch), batch.present.any(dim=1).numpy()
+        parts = [
+            (self.model.predict(batch.selection()), batch.present.any(dim=1).numpy())
+            for batch in change(self, self.selection.rows(rows))
+        ]
+        p, seen = (np.concatenate(each) for each in zip(*parts, strict=True))
+        return p, seen
 
     def on(self, names: frozenset[str]) -> Reader | None:
         """Return the scheme trained on these of its modalities, same settings and seed; None if it has none of them."""
@@ -60,7 +67,7 @@ class Reader:
         data, told = self.data.of(kept), self.model.description
         if frozenset(data.names) not in self.trained:
             with reproducible(told.seed):
-                model, _, _ = train(data, told.settings | {"features": data.names}, told.seed)
+                model, _ = train(data, told.settings | {"features": data.names}, told.seed)
             self.trained[frozenset(data.names)] = Reader(model, data)
         return self.trained[frozenset(data.names)]
 
@@ -89,8 +96,8 @@ class Over:
 
     def answers(self, rows: Tensor, change: Change) -> Answers:
         """Return what the scheme says after `change` of what those that read features are shown."""
-        data = self._heard(next(self.readers()).data, rows, change)
-        return self.model.predict(as_batch(self.model, data)), np.asarray(data.present.any(axis=1))
+        data = scaled(self._heard(next(self.readers()).data, rows, change), self.model.how_scaled())
+        return self.model.predict(data.selection()), np.asarray(data.present.any(axis=1))
 
     def on(self, names: frozenset[str]) -> Over | None:
         """Return the scheme fitted again, on the validation items, over its members as they are `on` these modalities.
@@ -105,35 +112,36 @@ class Over:
         data, told = next(self.readers()).data, self.model.description
         heard = Over(self.model, members)._heard(data, torch.arange(len(data.labels)), unchanged)
         with reproducible(told.seed):
-            model, _, _ = train(heard, told.settings | {"schemes": heard.names}, told.seed)
+            model, _ = train(scaled(heard), told.settings | {"schemes": heard.names}, told.seed)
         return Over(model, members)
 
     def _heard(self, data: Inputs, rows: Tensor, change: Change) -> Inputs:
         """Return what the members say of the items at `rows` as the inputs of this scheme; the rest is of `data`."""
         at = rows.numpy()
         p, present = zip(*(member.answers(rows, change) for member in self.members.values()), strict=True)
-        return replace(
-            data,
-            kind="predictions",
-            names=list(self.members),
-            x=list(map(logarithm, p)),
-            present=np.stack(present, axis=1),
+        return Inputs(
+            data.fold,
+            "predictions",
+            list(self.members),
+            data.classes,
+            list(map(logarithm, p)),
+            np.stack(present, axis=1),
             **{column: getattr(data, column)[at] for column in ("labels", "items", "splits", "groups")},
         )
 
 
 Part = Reader | Over
-Change = Callable[[Reader, Batch], Batch]
-"""What becomes of the items that a scheme is shown."""
+Change = Callable[[Reader, Selection], Iterator[Batch]]
+"""What becomes of the items that a scheme is shown, batch by batch in their order."""
 
 
-def unchanged(reader: Reader, batch: Batch) -> Batch:
-    """Return the items as they are."""
-    return batch
+def unchanged(reader: Reader, items: Selection) -> Iterator[Batch]:
+    """Yield the items as they are."""
+    return items.in_turn(CHUNK)
 
 
 def read_parts(
-    items: pl.DataFrame, inputs: Mapping[str, Sequence[Path]], path: Path, below: Mapping[str, Path]
+    items: pl.DataFrame, inputs: Mapping[str, Sequence[Path]], path: Path, below: Mapping[str, Path], room: Room
 ) -> Part:
     """Read a trained scheme and all that it is over; arguments and errors as of `braid.schemes.weigh`."""
     found: dict[str, Part] = {}
@@ -149,7 +157,7 @@ def read_parts(
             data, names = next(reader.data for member in members.values() for reader in member.readers()), told.features
             part: Part = Over(model, members)
         else:
-            data = read_inputs(items, told.fold, inputs, told.settings)
+            data = scaled(read_inputs(items, told.fold, inputs, told.settings, room), model.how_scaled())
             part, names = Reader(model, data), data.names
         if (data.classes, names) != (told.classes, told.features):
             raise StoreError(f"{path} has other classes or features than the experiment; delete it and train again.")

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from braid.errors import DivergedError
 from braid.schemes.balance import drop_modalities
 from braid.schemes.base import Scheme
-from braid.schemes.batch import Batch
+from braid.schemes.batch import Batch, Selection
 from braid.schemes.fit import CHUNK, Course, Epoch, usable
 
 OWN = (
@@ -55,14 +55,14 @@ def most_together(scheme: Scheme) -> int:
     return min(MOST_NETWORKS, max(1, MOST_NUMBERS // n_parameters))
 
 
-def fit_stack(schemes: Sequence[Scheme], train: Batch, val: Batch) -> list[list[Epoch] | None]:
+def fit_stack(schemes: Sequence[Scheme], train: Selection, val: Selection) -> list[list[Epoch] | None]:
     """Train schemes of one shape in place and leave each with the weights of its best epoch.
 
     Parameters
     ----------
     schemes : sequence of Scheme [P]
         Their settings differ in `OWN` at most; made with one seed, after which the random numbers have not been used.
-    train, val : Batch
+    train, val : Selection
         Items that lack every modality are passed over.
 
     Returns
@@ -116,7 +116,7 @@ class _Stack:
                 tensor.data = tensor.data.clone()
 
     def train_epoch(
-        self, train: Batch, optimisers: Sequence[torch.optim.Optimizer], settings: dict[str, Any]
+        self, train: Selection, optimisers: Sequence[torch.optim.Optimizer], settings: dict[str, Any]
     ) -> list[tuple[float, float]]:
         """Train for one epoch and return loss and accuracy of each."""
         self.networks[0].train()
@@ -138,7 +138,7 @@ class _Stack:
         return _means(sums, len(train))
 
     @torch.no_grad()
-    def score(self, val: Batch) -> list[tuple[float, float]]:
+    def score(self, val: Selection) -> list[tuple[float, float]]:
         """Return mean cross entropy in nats and accuracy of each in evaluation mode."""
         self.networks[0].eval()
         sums = torch.zeros(2, len(self.networks))

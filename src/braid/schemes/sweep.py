@@ -22,12 +22,13 @@ from braid import sweeps
 from braid.errors import DivergedError, StoreError, TrainingError
 from braid.files import digest, whole, write_text
 from braid.metrics.sums import contributions
-from braid.schemes.batch import Batch
-from braid.schemes.inputs import Inputs, read_inputs
+from braid.schemes.batch import Selection
+from braid.schemes.inputs import Inputs, Scaled, read_inputs, scaled
 from braid.schemes.model import Model
 from braid.schemes.registry import REGISTRY
+from braid.schemes.room import Room
 from braid.schemes.stack import OWN, can_be_stacked, fit_stack, most_together
-from braid.schemes.train import as_batch, fit_scaling, learnt_from, reproducible, untrained
+from braid.schemes.train import learnt_from, reproducible, untrained
 
 Result = dict[str, float] | None
 """`val_loss`, the mean cross entropy in nats, and `val_accuracy` of a training; None where its loss is not finite."""
@@ -48,6 +49,7 @@ def sweep_scheme(
     settings: dict[str, Any],
     seeds: Sequence[int],
     out: Path,
+    room: Room | None = None,
 ) -> None:
     """Write which point of a sweep does best on the validation items of a fold, in the mean over seeds.
 
@@ -56,7 +58,7 @@ def sweep_scheme(
 
     Parameters
     ----------
-    items, fold, inputs
+    items, fold, inputs, room
         As for `braid.schemes.train.train_scheme`.
     settings : dict
         The complete entry of the config, with ``sweep``.
@@ -74,13 +76,13 @@ def sweep_scheme(
     alone = {key: value for key, value in settings.items() if key != "sweep"}
     split = f"split_{fold}"
     items = items.with_columns(pl.when(pl.col(split).is_in(["train", "val"])).then(split))
-    monitor, read = settings["monitor"], _Reading(items, fold, inputs)
+    monitor, read = settings["monitor"], _Reading(items, fold, inputs, room or Room())
 
     def judged(points: list[dict[str, Any]]) -> list[list[Result]]:
         results: dict[int, list[Result]] = {}
         for members in _by([alone | point for point in points], "max_tokens"):  # which decides what is read
             trainings = [(entry, seed) for _, entry in members for seed in seeds]
-            found = _results(read.of(members[0][1]), trainings, out / "finished.json")
+            found = _results(*read.of(members[0][1]), trainings, out / "finished.json")
             results |= {number: row for (number, _), row in zip(members, _parts(found, len(seeds)), strict=True)}
         return [results[number] for number in range(len(points))]
 
@@ -109,17 +111,18 @@ def sweep_scheme(
 class _Reading:
     """What the points of a sweep read, the last of it kept: points in a row mostly read the same."""
 
-    def __init__(self, items: pl.DataFrame, fold: str, inputs: Mapping[str, Sequence[Path]]) -> None:
-        self._arguments = (items, fold, inputs)
-        self._last: tuple[Any, Inputs] | None = None
+    def __init__(self, items: pl.DataFrame, fold: str, inputs: Mapping[str, Sequence[Path]], room: Room) -> None:
+        self._arguments, self._room = (items, fold, inputs), room
+        self._last: tuple[Any, str, Scaled] | None = None
 
-    def of(self, entry: dict[str, Any]) -> Inputs:
-        """Return what a scheme with the settings `entry` reads."""
+    def of(self, entry: dict[str, Any]) -> tuple[str, Scaled]:
+        """Return what a scheme with the settings `entry` reads, and before it a digest of all that was read."""
         key = entry.get("max_tokens")
         if self._last is None or self._last[0] != key:
             self._last = None  # not two at once
-            self._last = key, read_inputs(*self._arguments, entry)
-        return self._last[1]
+            data = read_inputs(*self._arguments, entry, self._room)
+            self._last = key, _identity(data), scaled(data)
+        return self._last[1:]
 
 
 def _merit(mean: float | None, monitor: str) -> float:
@@ -133,9 +136,8 @@ def _mean(results: list[Result], score: str) -> float | None:
     return math.fsum(values) / len(values) if len(values) == len(results) else None
 
 
-def _results(data: Inputs, trainings: list[Training], store: Path) -> list[Result]:
+def _results(read: str, data: Scaled, trainings: list[Training], store: Path) -> list[Result]:
     """Return the result of each training: of those that `store` has from there, of others after training them."""
-    read = _identity(data)
     keys = [digest([read, REGISTRY[entry["type"]].version, entry, seed]) for entry, seed in trainings]
     finished = _finished(store)
     missing = {key: training for key, training in zip(keys, trainings, strict=True) if key not in finished}
@@ -148,12 +150,9 @@ def _results(data: Inputs, trainings: list[Training], store: Path) -> list[Resul
     return [finished[key] for key in keys]
 
 
-def _train(data: Inputs, trainings: dict[str, Training]) -> Iterator[tuple[list[str], list[Result]]]:
+def _train(data: Scaled, trainings: dict[str, Training]) -> Iterator[tuple[list[str], list[Result]]]:
     """Yield the keys and results of trainings, several at once where they can be stacked."""
-    scaled = untrained(data, *next(iter(trainings.values())))
-    fit_scaling(scaled, data)
-    batch = as_batch(scaled, data)
-    train, val = learnt_from(batch, data)
+    train, val = learnt_from(data)
     stacks: dict[str, list[str]] = {}
     for key, (entry, seed) in trainings.items():
         shape = {name: value for name, value in entry.items() if name not in OWN}
@@ -175,12 +174,11 @@ def _train(data: Inputs, trainings: dict[str, Training]) -> Iterator[tuple[list[
                     converged = [_converges(models[0], train, val)]
             found: list[Result] = []
             for model, fine in zip(models, converged, strict=True):
-                model.prior = scaled.prior
                 found.append(_score(model, val) if fine else None)
             yield keys, found
 
 
-def _converges(model: Model, train: Batch, val: Batch) -> bool:
+def _converges(model: Model, train: Selection, val: Selection) -> bool:
     try:
         model.scheme.learn(train, val)
     except DivergedError:
@@ -188,7 +186,7 @@ def _converges(model: Model, train: Batch, val: Batch) -> bool:
     return True
 
 
-def _score(model: Model, val: Batch) -> Result:
+def _score(model: Model, val: Selection) -> Result:
     told = contributions(val.labels.numpy(), model.predict(val), len(model.description.classes))
     return {"val_loss": float(told.log_loss.mean()), "val_accuracy": float(told.right.mean())}
 

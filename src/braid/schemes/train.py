@@ -13,14 +13,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from torch import nn
 
 from braid import metrics
 from braid.files import whole, write_text
-from braid.schemes.batch import Batch
+from braid.schemes.batch import Selection
 from braid.schemes.fit import Epoch
-from braid.schemes.inputs import Inputs, read_inputs
+from braid.schemes.inputs import Scaled, read_inputs, scaled
 from braid.schemes.model import Description, Model
 from braid.schemes.results import Predictions, write_predictions
+from braid.schemes.room import Room
 
 EVALUATED = ("train", "val", "test")
 
@@ -32,6 +34,7 @@ def train_scheme(
     settings: dict[str, Any],
     seed: int,
     out: Path,
+    room: Room | None = None,
 ) -> None:
     """Train a scheme and write its model, history, predictions and metrics into the folder `out`.
 
@@ -52,6 +55,8 @@ def train_scheme(
         Of initial weights, order of items and dropout.
     out : Path
         Receives `model.safetensors`, `history.csv`, `predictions.h5` and `metrics.json`.
+    room : Room
+        Where features are held; without it a `Room()`. It changes no number.
 
     Raises
     ------
@@ -60,13 +65,13 @@ def train_scheme(
     FeatureError
         A shard lacks items of the fold, or an extractor scores other classes.
     StoreError
-        Predictions of another scheme are of other items.
+        Predictions of another scheme are of other items, or there is no room for the features.
     """
     started = time.perf_counter()
-    data = read_inputs(items, fold, inputs, settings)
+    data = scaled(read_inputs(items, fold, inputs, settings, room or Room()))
     with reproducible(seed):
-        model, batch, history = train(data, settings, seed)
-        probabilities = model.predict(batch)
+        model, history = train(data, settings, seed)
+        probabilities = model.predict(data.selection())
     model.save(out / "model.safetensors")
     with whole(out / "history.csv") as beside:
         pl.DataFrame(history, schema=[field.name for field in fields(Epoch)]).write_csv(beside)
@@ -93,38 +98,30 @@ def train_scheme(
     write_text(out / "metrics.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def train(data: Inputs, settings: dict[str, Any], seed: int) -> tuple[Model, Batch, list[Epoch]]:
-    """Return the trained model, all items as it reads them, and what happened; to be run in `reproducible(seed)`."""
+def train(data: Scaled, settings: dict[str, Any], seed: int) -> tuple[Model, list[Epoch]]:
+    """Return the trained model and what happened; to be run in `reproducible(seed)`."""
     model = untrained(data, settings, seed)
-    fit_scaling(model, data)
-    batch = as_batch(model, data)
-    return model, batch, model.scheme.learn(*learnt_from(batch, data))
+    return model, model.scheme.learn(*learnt_from(data))
 
 
-def untrained(data: Inputs, settings: dict[str, Any], seed: int) -> Model:
-    """Return a model with weights drawn at random; to be run in `reproducible(seed)`."""
-    dims = [values.shape[-1] - 2 * (data.kind == "tokens") for values in data.x]
-    return Model(Description(data.classes, data.names, dims, settings, data.fold, seed))
+def untrained(data: Scaled, settings: dict[str, Any], seed: int) -> Model:
+    """Return a model with weights drawn at random, and scaling and class prior of the training items.
 
-
-def fit_scaling(model: Model, data: Inputs) -> None:
-    """Give a model scaling and class prior of the training items."""
+    To be run in `reproducible(seed)`.
+    """
+    model = Model(Description(data.classes, data.names, data.dims, settings, data.fold, seed))
+    model.scalings = nn.ModuleList(data.scalings)
     training = data.splits == "train"
-    model.fit_scaling([values[training & here] for values, here in zip(data.x, data.present.T, strict=True)])
     counts = np.bincount(data.labels[training], minlength=len(data.classes))
     model.prior = torch.from_numpy(counts / training.sum()).float()
+    return model
 
 
-def learnt_from(batch: Batch, data: Inputs) -> tuple[Batch, Batch]:
-    """Return the training and the validation items of all."""
-    train, val = (batch.rows(torch.from_numpy(data.splits == split)) for split in ("train", "val"))
+def learnt_from(data: Scaled) -> tuple[Selection, Selection]:
+    """Return the training and the validation items."""
+    everything = data.selection()
+    train, val = (everything.rows(torch.from_numpy(data.splits == split)) for split in ("train", "val"))
     return train, val
-
-
-def as_batch(model: Model, data: Inputs) -> Batch:
-    """Return all items as a model reads them."""
-    groups = np.unique(data.groups, return_inverse=True)[1]
-    return model.standardise(data.x, data.present, data.labels, groups)
 
 
 @contextmanager

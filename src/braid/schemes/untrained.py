@@ -12,7 +12,7 @@ from torch import Tensor
 
 from braid.errors import TrainingError
 from braid.schemes.base import Scheme
-from braid.schemes.batch import Batch
+from braid.schemes.batch import Selection
 from braid.schemes.combine import COMBINATIONS
 from braid.schemes.fit import Epoch
 
@@ -29,7 +29,7 @@ class Scores(Scheme):
         (log_p,) = features
         return log_p
 
-    def learn(self, train: Batch, val: Batch) -> list[Epoch]:
+    def learn(self, train: Selection, val: Selection) -> list[Epoch]:
         return []
 
 
@@ -48,12 +48,13 @@ class Ensemble(Scheme):
     def forward(self, features: list[Tensor], present: Tensor) -> Tensor:
         return self.combination(torch.stack(features, dim=1), present)
 
-    def learn(self, train: Batch, val: Batch) -> list[Epoch]:
+    def learn(self, train: Selection, val: Selection) -> list[Epoch]:
         seen = val.usable()
         if not len(seen):
             raise TrainingError(
                 f"No validation item is answered by {self.name}, so that there is nothing to fit on; put such items "
                 f"into `val`."
             )
-        self.combination.fit(torch.stack(seen.features, dim=1), seen.present, seen.labels, seen.groups)
+        log_p = torch.stack(seen.batch().features, dim=1)
+        self.combination.fit(log_p, seen.present, seen.labels, seen.groups)
         return []

@@ -27,8 +27,10 @@ from braid.errors import TrainingError
 from braid.files import write_text
 from braid.metrics.sums import contributions
 from braid.metrics.worth import shapley
-from braid.schemes.batch import Batch
+from braid.schemes.batch import Batch, Selection
+from braid.schemes.fit import CHUNK
 from braid.schemes.parts import Change, Part, Reader, read_parts, unchanged
+from braid.schemes.room import Room
 from braid.schemes.train import reproducible
 
 DRAWS = 10
@@ -45,6 +47,7 @@ def weigh_modalities(
     path: Path,
     out: Path,
     below: Mapping[str, Path] | None = None,
+    room: Room | None = None,
 ) -> None:
     """Write what each modality is worth to a trained scheme, as JSON.
 
@@ -69,6 +72,8 @@ def weigh_modalities(
     out : path of the JSON file
     below : mapping of str to path
         The trained schemes that it is over, and those that these are over, of the same fold and seed, by name.
+    room : Room
+        As for `train_scheme`.
 
     Raises
     ------
@@ -77,7 +82,7 @@ def weigh_modalities(
     TrainingError
         No item has every modality, or the items of a subset cannot be trained on.
     """
-    part = read_parts(items, inputs, path, below or {})
+    part = read_parts(items, inputs, path, below or {}, room or Room())
     names = list(dict.fromkeys(name for reader in part.readers() for name in reader.data.names))
     with reproducible(part.model.description.seed):
         split, judged, lacking = _judged(part, names)
@@ -127,7 +132,7 @@ def _disturbed(part: Part, names: list[str], judged: Tensor) -> Iterator[dict[st
     """Yield the scores with each modality permuted or noisy; the draws follow from the seed of the scheme."""
     for m, name in enumerate(names):
         random = [[part.model.description.seed, m, draw] for draw in range(DRAWS)]
-        hows: list[tuple[dict[str, Any], Callable[..., Batch]]] = [({"how": "permuted"}, _permuted)]
+        hows: list[tuple[dict[str, Any], Callable[..., Iterator[Batch]]]] = [({"how": "permuted"}, _permuted)]
         hows += [({"how": "noise", "level": level}, partial(_noisy, level=level)) for level in NOISE]
         for row, how in hows:
             scores = [_score(part, judged, changed(name, partial(how, seed=each))) for each in random]
@@ -135,42 +140,45 @@ def _disturbed(part: Part, names: list[str], judged: Tensor) -> Iterator[dict[st
 
 
 def hidden(names: Container[str]) -> Change:
-    """Return the items as if they lacked the modalities `names`."""
+    """Show the items as if they lacked the modalities `names`."""
 
-    def change(reader: Reader, batch: Batch) -> Batch:
+    def change(reader: Reader, items: Selection) -> Iterator[Batch]:
         gone = torch.tensor([name in names for name in reader.data.names])
-        return batch.without(gone.expand_as(batch.present))
+        for batch in items.in_turn(CHUNK):
+            yield batch.without(gone.expand_as(batch.present))
 
     return change
 
 
-def changed(name: str, how: Callable[[Reader, Batch, int], Batch]) -> Change:
-    """Return the items with modality `name` changed in the same way in all that read it; `how` is told its position."""
+def changed(name: str, how: Callable[[Reader, Selection, int], Iterator[Batch]]) -> Change:
+    """Show the items with modality `name` changed in the same way to all that read it; `how` is told its position."""
 
-    def change(reader: Reader, batch: Batch) -> Batch:
-        return how(reader, batch, reader.data.names.index(name)) if name in reader.data.names else batch
+    def change(reader: Reader, items: Selection) -> Iterator[Batch]:
+        if name not in reader.data.names:
+            return items.in_turn(CHUNK)
+        return how(reader, items, reader.data.names.index(name))
 
     return change
 
 
-def _permuted(reader: Reader, batch: Batch, m: int, seed: Sequence[int]) -> Batch:
-    return permuted(batch, m, seed)
+def _permuted(reader: Reader, items: Selection, m: int, seed: Sequence[int]) -> Iterator[Batch]:
+    return permuted(items, m, seed).in_turn(CHUNK)
 
 
-def _noisy(reader: Reader, batch: Batch, m: int, seed: Sequence[int], level: float) -> Batch:
-    found = noisy(batch, m, level, reader.deviation(m), seed)
-    # Log probabilities are of classes that sum to one.
-    return _with(found, m, found.features[m].log_softmax(dim=1)) if reader.data.kind == "scores" else found
+def _noisy(reader: Reader, items: Selection, m: int, seed: Sequence[int], level: float) -> Iterator[Batch]:
+    for batch in noisy(items, m, level, reader.deviation(m), seed):
+        # Log probabilities are of classes that sum to one.
+        is_scores = reader.data.kind == "scores"
+        yield _with(batch, m, batch.features[m].log_softmax(dim=1)) if is_scores else batch
 
 
-def permuted(batch: Batch, m: int, seed: Sequence[int]) -> Batch:
+def permuted(items: Selection, m: int, seed: Sequence[int]) -> Selection:
     """Return the items with modality `m` of one another, as it is: its numbers, and tokens with their times."""
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(batch)))
-    return _with(batch, m, batch.features[m].index_select(0, order))
+    return items.permuted(m, torch.from_numpy(np.random.default_rng(seed).permutation(len(items))))
 
 
-def noisy(batch: Batch, m: int, level: float, deviation: Tensor, seed: Sequence[int]) -> Batch:
-    """Return the items with Gaussian noise on the numbers of modality `m` as the scheme reads them.
+def noisy(items: Selection, m: int, level: float, deviation: Tensor, seed: Sequence[int]) -> Iterator[Batch]:
+    """Yield the items with Gaussian noise on the numbers of modality `m` as the scheme reads them.
 
     Parameters
     ----------
@@ -179,11 +187,12 @@ def noisy(batch: Batch, m: int, level: float, deviation: Tensor, seed: Sequence[
         Features that are constant in training are 0 for every item and stay so: no weight of theirs was learnt.
     seed : of the draw; the noise of another level is a multiple of it
     """
-    x = batch.features[m].clone()
-    numbers = x[..., x.shape[-1] - len(deviation) :]  # of tokens without their times
-    drawn = np.random.default_rng(seed).standard_normal(numbers.shape, dtype=np.float32)
-    numbers += level * torch.from_numpy(drawn) * deviation
-    return _with(batch, m, x)
+    random = np.random.default_rng(seed)
+    for batch in items.in_turn(CHUNK):
+        x = batch.features[m]  # a copy, as all of a batch
+        numbers = x[..., x.shape[-1] - len(deviation) :]  # of tokens without their times
+        numbers += level * torch.from_numpy(random.standard_normal(numbers.shape, dtype=np.float32)) * deviation
+        yield batch
 
 
 def _with(batch: Batch, m: int, x: Tensor) -> Batch:

@@ -17,11 +17,10 @@ The attributes of the file say how the numbers came about, each as JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import h5py
 import numpy as np
@@ -208,6 +207,19 @@ class FeatureShard(RowShard):
     def _view_end(self) -> np.ndarray:
         return self._read("view_end")
 
+    @property
+    def n_tokens(self) -> np.ndarray:
+        """int64 [N], the tokens of each item."""
+        return np.diff(self._token_end, prepend=0) if "tokens" in self._file else np.zeros(len(self.items), np.int64)
+
+    def width(self, name: str) -> int:
+        """Return how many numbers a row of the data set `name` has, 0 where the shard has none; reads none of them."""
+        return self._data(name).shape[1] if name in self._file else 0
+
+    def rows(self, name: str, first: int, end: int) -> np.ndarray:
+        """Return these rows of the data set `name`, which the shard has."""
+        return self._read(name, slice(first, end))
+
     def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
         return super()._read(name, rows) if name in self._file else np.empty(0)
 
@@ -215,127 +227,6 @@ class FeatureShard(RowShard):
 def _rows(ends: np.ndarray, i: int) -> slice:
     """Return the rows of item `i` in a data set that holds those of all items, one item after the other."""
     return slice(ends[i - 1] if i else 0, ends[i])
-
-
-def gather(
-    paths: Sequence[str | Path],
-    items: Sequence[str],
-    shards: Sequence[str],
-    what: Literal["embedding", "scores"] = "embedding",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embeddings, or the scores, of items from the feature shards of one extractor.
-
-    Parameters
-    ----------
-    paths : paths of the feature shards, `{shard}.h5`
-    items : names of the N items
-    shards : name of the shard of each item [N]; in another shard a clip that has left it may still have a row
-    what : the data set
-
-    Returns
-    -------
-    x : float32 [N, D]
-        In the order of `items`; zeros where the stream is not usable. D = 0 where no item has any.
-    present : bool [N]
-        Where the stream is usable.
-
-    Raises
-    ------
-    FeatureError
-        An item is in none of the shards, or the shards disagree about D.
-    """
-    blocks: list[tuple[np.ndarray, np.ndarray]] = []
-    for shard, theirs, ours in _shards_with(paths, items, shards):
-        values = shard.embedding if what == "embedding" else shard.scores
-        if values is not None and values.shape[1]:
-            blocks.append((ours, values[theirs]))
-    x = np.zeros((len(items), _width([block.shape[1] for _, block in blocks], paths)), dtype=np.float32)
-    present = np.zeros(len(items), dtype=bool)
-    for ours, block in blocks:
-        usable = ~np.isnan(block).any(axis=1)
-        x[ours[usable]] = block[usable]
-        present[ours[usable]] = True
-    return x, present
-
-
-def gather_tokens(
-    paths: Sequence[str | Path], items: Sequence[str], shards: Sequence[str], most: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tokens of items, each with its time, from the feature shards of one extractor.
-
-    Parameters
-    ----------
-    paths, items, shards : as for `gather`
-    most : int
-        Of an item with more tokens, neighbours are averaged until so many are left; one then lasts from the start of
-        its first to the end of its last.
-
-    Returns
-    -------
-    x : float32 [N, T, 2 + E]
-        Of each token the seconds [start, end) on the clip's clock and its numbers; rows of NaN after an item's last.
-    present : bool [N]
-        Which items have tokens.
-
-    Raises
-    ------
-    FeatureError
-        As for `gather`.
-    """
-    found: list[tuple[int, np.ndarray]] = []
-    for shard, theirs, ours in _shards_with(paths, items, shards):
-        for i, row in zip(theirs, ours.tolist(), strict=True):
-            tokens, times = shard.tokens(i)
-            if len(tokens):
-                found.append((row, merged(np.concatenate([times, tokens], axis=1), most)))
-    width = _width([len(block[0]) for _, block in found], paths)
-    x = np.full((len(items), max((len(block) for _, block in found), default=0), width), np.nan, dtype=np.float32)
-    for row, block in found:
-        x[row, : len(block)] = block
-    present = np.zeros(len(items), dtype=bool)
-    present[[row for row, _ in found]] = True
-    return x, present
-
-
-def merged(tokens: np.ndarray, most: int) -> np.ndarray:
-    """Return tokens [T, 2 + E], start and end in front, as at most `most`: means over runs of nearly equal length."""
-    if len(tokens) <= most:
-        return tokens
-    firsts = np.arange(most) * len(tokens) // most
-    counts = np.diff(firsts, append=len(tokens))
-    means = np.add.reduceat(tokens, firsts, axis=0) / counts[:, None]
-    means[:, 0] = np.minimum.reduceat(tokens[:, 0], firsts)
-    means[:, 1] = np.maximum.reduceat(tokens[:, 1], firsts)
-    return means
-
-
-def _shards_with(
-    paths: Sequence[str | Path], items: Sequence[str], shards: Sequence[str]
-) -> Iterator[tuple[FeatureShard, list[int], np.ndarray]]:
-    """Yield each shard, open, with the rows that it has of the items and their positions among them, int64."""
-    row_of = {key: row for row, key in enumerate(zip(items, shards, strict=True))}
-    found = np.zeros(len(items), dtype=bool)
-    for path in paths:
-        with FeatureShard(path) as shard:
-            keys = [(item, shard.path.stem) for item in shard.items]
-            theirs = [i for i, key in enumerate(keys) if key in row_of]
-            ours = np.array([row_of[keys[i]] for i in theirs], dtype=np.int64)
-            found[ours] = True
-            yield shard, theirs, ours
-    if not found.all():
-        absent = [items[row] for row in np.flatnonzero(~found).tolist()]
-        raise FeatureError(
-            f"{len(absent)} of {len(items)} items are in none of the {len(paths)} feature shards given, "
-            f"the first is {absent[0]!r}; compute their features first"
-        )
-
-
-def _width(widths: list[int], paths: Sequence[str | Path]) -> int:
-    """Return the width that all blocks of an extractor have; 0 where there is none."""
-    different = sorted(set(widths))
-    if len(different) > 1:
-        raise FeatureError(f"feature shards of one extractor must agree about D, got {different}: {paths[0]}, …")
-    return different[0] if different else 0
 
 
 def _check(item: str, name: str, values: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -103,8 +103,18 @@ class RowShard:
     def _texts(self, name: str) -> list[str]:
         return [value.decode() for value in self._read(name)]
 
-    def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+    def _data(self, name: str) -> h5py.Dataset:
         try:
-            return data_set(self._file, name)[rows]
+            return data_set(self._file, name)
         except OSError as error:
-            raise StoreError(f"{self.path} is damaged in {name!r} ({error}); delete it and run again") from error
+            raise self._damaged(name, error) from error
+
+    def _read(self, name: str, rows: slice = slice(None)) -> np.ndarray:
+        data = self._data(name)
+        try:
+            return data[rows]
+        except OSError as error:
+            raise self._damaged(name, error) from error
+
+    def _damaged(self, name: str, error: OSError) -> StoreError:
+        return StoreError(f"{self.path} is damaged in {name!r} ({error}); delete it and run again")
