@@ -42,7 +42,7 @@ demo: $(READY) ## run the demo on all cores; its report is results/demo/report.h
 
 test: $(READY) ## run every test
 	@sh .ci/chromium
-	$(RUN) pytest --numprocesses 2 --dist loadfile
+	$(RUN) pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 learn: $(READY) ## train backbones from scratch on clips whose answer is known, and print what they learnt
 	$(RUN) pytest -s tests/workflow/learn.py

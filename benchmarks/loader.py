@@ -9,7 +9,8 @@ it. The first epoch, in which every clip is opened for the first time, is not co
 
 Seconds are of the wall, and of the processor in all processes together; medians over the rounds. `ratio` is loader to
 memory in items a second of the wall, `processor_ratio` memory to loader in processor time an item: what remains of the
-speed where no core is idle. All of it is written to `benchmarks/results/loader.json`, or `loader_cuda.json`.
+speed where no core is idle. All of it is written to `benchmarks/results/loader.json`, or `loader_cuda.json`; networks
+that were not asked for stay there as they are.
 """
 
 from __future__ import annotations
@@ -207,19 +208,19 @@ def main() -> None:
             "torch": torch.__version__,
             "manifest": asked.manifest.name,
             "items": len(items),
-            "load_average": [os.getloadavg()],
             "networks": {},
         }
         for network in asked.networks:
             bench = Bench(items, shards, settings["backbones"][network], asked.device, workers)
-            result["networks"][network] = bench.measure(asked.rounds)
-            result["load_average"].append(os.getloadavg())
+            result["networks"][network] = {**bench.measure(asked.rounds), "load_average": os.getloadavg()}
             print(network, json.dumps(result["networks"][network]), flush=True)
             bench.batches.close()  # and with it the processes
     print(table(result))
-    write_text(
-        RESULTS / ("loader.json" if asked.device == "cpu" else "loader_cuda.json"), json.dumps(result, indent=1) + "\n"
-    )
+    path = RESULTS / ("loader.json" if asked.device == "cpu" else "loader_cuda.json")
+    before_now = json.loads(path.read_text(encoding="utf-8"))["networks"] if path.exists() else {}
+    measured_now = before_now | result["networks"]
+    result["networks"] = {name: measured_now[name] for name in NETWORKS if name in measured_now}
+    write_text(path, json.dumps(result, indent=1) + "\n")
 
 
 if __name__ == "__main__":

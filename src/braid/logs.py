@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -16,7 +17,8 @@ from braid.errors import BraidError
 def job_log(path: str | Path) -> Iterator[None]:
     """Send descriptors 1 and 2 to `path` while the block runs; end the process with status 1 when it fails.
 
-    An error that the user can mend is logged as its sentence, any other one with its traceback.
+    An error that the user can mend is logged as its sentence, any other one with its traceback. The process is to end
+    after the block: Python would look for garbage among all modules then, which takes more than a second with torch.
     """
     with Path(path).open("w", encoding="utf-8", buffering=1) as log:
         sys.stdout.flush()
@@ -31,3 +33,5 @@ def job_log(path: str | Path) -> Iterator[None]:
         except Exception:
             traceback.print_exc()
             sys.exit(1)
+        finally:
+            gc.freeze()

@@ -89,13 +89,13 @@ class Cluster:
         # SLURM tells a GPU by its device file, which must be a character device.
         device = self.folder / "dev" / "nvidia0"
         self._run("mknod", str(device), "c", "195", "0")
-        (self.folder / "gres.conf").write_text(f"NodeName=node[1-{len(self.nodes)}] Name=gpu File={device}\n")
+        (self.folder / "gres.conf").write_text(f"NodeName=node[1-{len(self.nodes)}] Name=gpu Type=a100 File={device}\n")
         host = socket.gethostname()
         lines = [CONTROLLER.format(host=host, port=PORT, folder=self.folder)]
         for number, node in enumerate(self.nodes):
             lines.append(
                 f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={PORT + 100 + number} CPUs=8 "
-                f"RealMemory={self.memory_mb} Gres=gpu:1 State=UNKNOWN"
+                f"RealMemory={self.memory_mb} Gres=gpu:a100:1 Feature=fast State=UNKNOWN"
             )
         for partition, default in (("cpu", "YES"), ("gpu", "NO")):
             lines.append(

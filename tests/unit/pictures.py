@@ -11,7 +11,7 @@ from fake_clips import FakeClip
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
-from braid.extractors.base import View
+from braid.extractors.plan import View
 
 
 def pictures() -> dict[str, np.ndarray]:

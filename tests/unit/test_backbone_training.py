@@ -35,8 +35,10 @@ class Task:
         self.folder = folder
 
     def train(self, out: str, devices: int = 1, **changes: Any) -> Path:
+        """Return the folder of the results; the same `out` again is the same training, done before."""
         folder = self.folder / out / "fold1"
-        train_backbone("ways", self.items, "1", self.shards, quick(**changes), folder, 1, "cpu", devices)
+        if not (folder / "model.safetensors").exists():
+            train_backbone("ways", self.items, "1", self.shards, quick(**changes), folder, 1, "cpu", devices)
         return folder
 
 
@@ -108,7 +110,7 @@ def test_training_that_was_killed_goes_on_as_if_it_had_not_been(
     task: Task, changes: dict[str, Any], method: str, n_finished: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = f"{changes['optimizer']} {method}"
-    undisturbed = task.train(f"{name} undisturbed", **changes)
+    undisturbed = task.train(f"{changes['optimizer']} undisturbed", **changes)
     kill(task, name, method, 3, **changes)
     capsys.readouterr()
     resumed = task.train(name, **changes)

@@ -9,6 +9,7 @@ from fake_clips import settings
 
 from braid.errors import ConfigError
 from braid.extractors.check import check_extractors
+from braid.extractors.plan import Planner
 from braid.extractors.registry import REGISTRY
 
 NEEDED = {
@@ -51,6 +52,12 @@ def test_defaults_are_accepted(kind):
 def test_what_is_wrong_is_said_with_its_key(kind, changes, says):
     with pytest.raises(ConfigError, match=rf"(?s)^config key extractors\.mine: .*{says}"):
         check_extractors({"mine": settings(kind, **changes)})
+
+
+@pytest.mark.parametrize("kind", REGISTRY)
+def test_just_those_that_know_more_than_the_schema_are_imported(kind):
+    own = REGISTRY[kind].load().check.__func__ is not Planner.check.__func__
+    assert REGISTRY[kind].checked == own
 
 
 def test_every_wrong_entry_is_named():

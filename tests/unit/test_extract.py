@@ -13,7 +13,8 @@ from torch import nn
 
 from braid.errors import FeatureError
 from braid.extractors import extract, sizing
-from braid.extractors.base import Cover, Extractor, View
+from braid.extractors.base import Extractor
+from braid.extractors.plan import Cover, View
 from braid.extractors.registry import REGISTRY, ExtractorEntry
 from braid.store.features import FeatureShard
 

@@ -7,8 +7,8 @@ from fake_clips import FakeClip, settings
 from reference_weights import save
 from torchvision.models.video import r2plus1d_18
 
-from braid.extractors.base import View
 from braid.extractors.flow_r2plus1d import FlowR2Plus1d, adapt_stem
+from braid.extractors.plan import View
 
 
 @pytest.fixture(scope="module")

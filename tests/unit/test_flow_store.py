@@ -47,6 +47,15 @@ def test_any_pairs_can_be_read(tmp_path: Path, wanted: np.ndarray | slice) -> No
         assert np.array_equal(clip.pairs(wanted), clip.pairs(slice(None))[wanted])
 
 
+@pytest.mark.parametrize("encoding", ["uint8", "float16"])
+def test_flow_of_a_picture_that_stands_still_is_read(tmp_path: Path, encoding: str) -> None:
+    """Half floats of it are zeros, and chunks of zeros are not in the file."""
+    with FlowWriter(tmp_path / "s.zarr.zip", encoding, BOUND, {}) as writer:
+        writer.write("a", TIMES, "ok", "", [np.zeros_like(FLOW)])
+    with FlowShard(tmp_path / "s.zarr.zip") as shard:
+        assert not shard["a"].pairs(np.arange(len(FLOW))).any()
+
+
 def test_a_clip_without_flow_says_why(tmp_path: Path) -> None:
     with FlowShard(write(tmp_path / "s.zarr.zip")) as shard:
         clip = shard["a"]

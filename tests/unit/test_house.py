@@ -33,6 +33,17 @@ LIGHT = (
     "braid.weights",
 )
 
+WITHOUT_A_NETWORK = (
+    "braid.media.decode",
+    "braid.media.problems",
+    "braid.words.describe",
+    "braid.words.fit",
+    "braid.words.count",
+    "braid.report.clips",
+    "braid.report.build",
+)
+"""What jobs run that compute no tensor: most of them take less time than an import of torch."""
+
 
 def tracked() -> list[Path]:
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
@@ -103,11 +114,19 @@ def test_one_version():
     assert {PROJECT["project"]["version"], citation["version"], newest[1]} == {braid.__version__}
 
 
+def imported(*modules: str) -> set[str]:
+    """Return what Python has imported after it has imported these."""
+    code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split())
+
+
 @pytest.mark.parametrize("module", LIGHT)
 def test_what_each_job_imports_is_light(module):
-    code = f"import sys, {module}; print(*sys.modules)"
-    imported = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
-    assert HEAVY & set(imported.split()) == set()
+    assert HEAVY & imported(module) == set()
+
+
+def test_jobs_without_a_network_do_not_wait_for_torch():
+    assert {"torch", "torchaudio", "torchvision"} & imported(*WITHOUT_A_NETWORK) == set()
 
 
 @pytest.mark.parametrize("script", sorted(ROOT.glob("workflow/scripts/*.py")), ids=lambda path: path.stem)

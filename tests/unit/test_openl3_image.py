@@ -8,8 +8,8 @@ from pictures import check_colour, load, pictures
 from reference_weights import save, token
 
 from braid import weights
-from braid.extractors.base import View
 from braid.extractors.openl3_image import OpenL3Image
+from braid.extractors.plan import View
 from braid.networks import openl3
 
 

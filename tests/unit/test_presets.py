@@ -37,9 +37,7 @@ def test_a_preset_is_named_by_its_file_and_uses_all_that_it_extracts(preset):
 def test_networks_begin_with_official_weights_except_where_authors_began_from_scratch(preset):
     loaded = load(preset)
     scratch = {name for name, entry in loaded["backbones"].items() if entry["weights"] == "random"}
-    expected = (
-        {"xs", "xs_order", "tiny", "segments_2", "segments_3", "segments_5"} if preset == "hmdb51-action" else set()
-    )
+    expected = {"xs", "tiny", "segments_2", "segments_3", "segments_5"} if preset == "hmdb51-action" else set()
     assert scratch == expected
     assert all(entry.get("weights", "pretrained") == "pretrained" for entry in loaded["extractors"].values())
 

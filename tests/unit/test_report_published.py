@@ -103,6 +103,13 @@ def test_ours_is_empty_where_other_items_judge(results: Path) -> None:
     assert "Ours is empty where it is not comparable" in section(results)
 
 
+def test_a_figure_of_unknown_items_is_of_the_same_data_as_the_others_of_its_file(tmp_path: Path) -> None:
+    results = build(tmp_path, "early,accuracy,0.992,,text,\nvideo,accuracy,0.25,750,table 1,\n")
+    early = pl.read_csv(results / "tables" / "published.csv").filter(scheme="early").row(0, named=True)
+    assert early["ours"] is None
+    assert early["because"] == f"judged by {N_TEST} items, not 750"
+
+
 def test_ours_is_empty_after_random_weights_and_the_page_says_why(tmp_path: Path) -> None:
     results = build(tmp_path, weights="random")
     table = pl.read_csv(results / "tables" / "published.csv", schema_overrides={"ours": pl.Float64})

@@ -13,7 +13,7 @@ from torchvision import models
 
 from braid import config
 from braid.errors import ConfigError
-from braid.extractors.base import View
+from braid.extractors.plan import View
 from braid.extractors.torchvision_video import NETWORKS, TorchvisionVideo
 
 DIMENSION = {

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from braid import config
 from braid.errors import ConfigError, WeightsError
-from braid.extractors.base import View
+from braid.extractors.plan import View
 from braid.extractors.transformers_video import TransformersVideo
 
 SMALL: Any = {

@@ -11,7 +11,7 @@ from reference_weights import save
 
 from braid import config
 from braid.errors import ConfigError
-from braid.extractors.base import View
+from braid.extractors.plan import View
 from braid.extractors.x3d import X3d
 from braid.networks.x3d import X3D
 

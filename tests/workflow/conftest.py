@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
 import subprocess
 import sys
+from fcntl import LOCK_EX, flock
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import av
@@ -15,7 +18,10 @@ import numpy as np
 import pytest
 import yaml
 
+from .forks.forks import Forks
+
 ROOT = Path(__file__).parents[2]
+FORKS = Path(__file__).parent / "forks"
 PINNED = {"batch_size": 8}
 """Runs are compared bit by bit, and the last bits depend on the size of batches."""
 CONFIG = {
@@ -64,6 +70,37 @@ def make_clip(path: Path, label: int, seed: int, frames: int = 8) -> None:
             container.mux(stream.encode(None))
 
 
+def announced(printed: str) -> set[str]:
+    """Return the messages of the jobs that Snakemake says it starts, or would start."""
+    return set(re.findall(r"^Job \d+: (.+)", printed, re.MULTILINE))
+
+
+def printed(done: subprocess.CompletedProcess[str], fails: bool) -> str:
+    """Return what a command printed that is to fail or not to."""
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@cache
+def plans() -> Forks:
+    return started("snakemake.cli", "jsonschema", "smart_open")
+
+
+@cache
+def jobs() -> Forks:
+    networks = ("torch._dynamo", "torchvision", "torchaudio", "timm")
+    return started(
+        "snakemake.script", "h5py", "cv2", "scipy.special", "sklearn.cluster", "matplotlib.figure", *networks
+    )
+
+
+def started(*modules: str) -> Forks:
+    """Return a process that forks, until the tests are over."""
+    forks = Forks(*modules)
+    atexit.register(forks.stop)
+    return forks
+
+
 class Project:
     """A folder with the workflow, the library, a config and clips; runs Snakemake in it as a user does."""
 
@@ -91,17 +128,27 @@ class Project:
         return [sys.executable, "-m", "snakemake", "--configfile", "config.yaml", "--cores", "2", *arguments]
 
     def snakemake(self, *arguments: str, fails: bool = False) -> str:
-        """Run Snakemake and return what it printed; `fails` says which exit status is expected."""
-        done = subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=900
+        """Run Snakemake and return what it printed; `fails` says which exit status is expected.
+
+        Its jobs are forks of a process that has imported their libraries; in the demo, in `learn` and where a run is
+        killed they start as those of users do.
+        """
+        paths = os.pathsep.join([self.environment["PYTHONPATH"], str(FORKS)])
+        environment = self.environment | {"PYTHONPATH": paths, "FORKS": jobs().address}
+        return printed(
+            subprocess.run(
+                self.command(*arguments), cwd=self.folder, env=environment, capture_output=True, text=True, timeout=900
+            ),
+            fails,
         )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
 
     def planned(self, *targets: str) -> set[str]:
         """Return the messages of the jobs that a dry run announces, one a job."""
-        printed = self.snakemake(*targets, "--dry-run")
-        return set(re.findall(r"^Job \d+: (.+)", printed, re.MULTILINE))
+        return announced(self.plan(*targets))
+
+    def plan(self, *arguments: str, fails: bool = False) -> str:
+        """Return what a dry run prints; it is a fork of a process that has imported Snakemake."""
+        return printed(plans().run(self.command(*arguments, "--dry-run"), self.folder, self.environment), fails)
 
     def copy(self, folder: Path) -> Project:
         """Copy the project, its results and Snakemake's records, file times included."""
@@ -135,10 +182,16 @@ def fresh(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(fresh, tmp_path_factory) -> Project:
-    """The project after one whole run."""
-    project = fresh.copy(tmp_path_factory.mktemp("finished") / "project")
-    project.snakemake()
-    return project
+    """The project after one whole run, which the first worker of several makes for all."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "finished"
+    with folder.with_suffix(".lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not folder.exists():
+            project = fresh.copy(tmp_path_factory.mktemp("unfinished") / "project")
+            project.snakemake()
+            project.folder.rename(folder)
+    return Project(folder)
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def test_a_killed_flow_job_resumes_within_its_shard(fresh, tmp_path):
     project = fresh.copy(tmp_path / "project")
     flow, log = project.results / "flow" / "farneback", project.results / "logs" / "compute_flow" / "farneback"
     shard = flow / "a.zarr.zip"
-    edit(project, "flow.farneback", {"type": "farneback", "iterations": 100, "window": 45})
+    edit(project, "flow.farneback", {"type": "farneback", "iterations": 50, "window": 45})
     sizes = []
     for n in range(8):
         path = project.folder / "media" / AWKWARD.get(n, f"clip {n}.mp4")

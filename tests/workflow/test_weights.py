@@ -3,13 +3,12 @@
 import contextlib
 import io
 import json
-import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from .conftest import Project
+from .conftest import Project, announced
 from .test_reruns import edit, extracting
 
 FETCHING = {"Fetching the weights of sound"}
@@ -55,11 +54,6 @@ def pretrained(project) -> Project:
     return project
 
 
-def ran(printed: str) -> set[str]:
-    """Return the messages of the jobs that ran."""
-    return set(re.findall(r"^Job \d+: (.+)", printed, re.MULTILINE))
-
-
 def test_one_job_fetches_the_weights_of_an_extractor(pretrained):
     assert pretrained.planned("features") == FETCHING | EXTRACTING
 
@@ -76,13 +70,13 @@ def test_missing_weights_stop_before_any_job_of_the_extractor(pretrained):
         f"{pretrained.folder}/weights; it comes from https://github.com/kkoutini/PaSST/releases/download/"
         f"v0.0.2-audioset/{FILE}"
     )
-    assert ran(printed) == FETCHING
+    assert announced(printed) == FETCHING
 
 
 def test_the_receipt_is_what_features_are_known_by(pretrained):
     receipt = pretrained.results / "weights" / "extractors" / "sound.json"
     put_weights(pretrained, seed=1)
-    assert ran(pretrained.snakemake("features")) == FETCHING | EXTRACTING
+    assert announced(pretrained.snakemake("features")) == FETCHING | EXTRACTING
     first = json.loads(receipt.read_text())
     assert first["file"] == FILE and first["licence"] == "Apache-2.0"
     assert pretrained.planned("features") == set()
@@ -92,7 +86,7 @@ def test_the_receipt_is_what_features_are_known_by(pretrained):
 
     def fetch_again() -> None:
         receipt.unlink()
-        assert ran(pretrained.snakemake(str(receipt.relative_to(pretrained.folder)))) == FETCHING
+        assert announced(pretrained.snakemake(str(receipt.relative_to(pretrained.folder)))) == FETCHING
 
     fetch_again()
     assert json.loads(receipt.read_text()) == first
@@ -114,4 +108,4 @@ def test_a_tokenizer_is_fetched_by_the_same_rule_where_weights_are_random(projec
     assert project.planned("features") == fetching | EXTRACTING | extracting("words", "a", "b")
     printed = project.snakemake("features", "--omit-from", "extract_features", fails=True)
     assert "weights/timm--ViT-B-16-SigLIP2/tokenizer.json is missing and BRAID_OFFLINE is set" in printed
-    assert ran(printed) == fetching
+    assert announced(printed) == fetching

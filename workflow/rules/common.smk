@@ -1,5 +1,6 @@
 """Functions that rules use: the config, the index of the manifest, and what each job depends on."""
 
+import gc
 import os
 import shlex
 import sys

@@ -1,16 +1,28 @@
 """What happens around the jobs of a run: settings are checked, the run is written down and followed."""
 
 
+def untried(section, wildcard, folder):
+    """Return the entries of `section` that this run has jobs of, or that have no results; others have worked before."""
+    planned = {job.wildcards_dict.get(wildcard) for job in workflow.dag.needrun_jobs()}
+    return {
+        name: settings
+        for name, settings in CONFIG[section].items()
+        if name in planned or not Path(RESULTS, folder, name).exists()
+    }
+
+
 def check_settings():
     """Ask the libraries about settings before the first job. They take seconds to import, so a parse does not."""
-    from braid.backbones.check import check_backbones
     from braid.extractors.check import check_extractors
     from braid.report.published import read
 
     try:
         read(CONFIG)
-        check_backbones(CONFIG["backbones"])
-        check_extractors(CONFIG["extractors"])
+        if backbones := untried("backbones", "backbone", "backbones"):
+            from braid.backbones.check import check_backbones
+
+            check_backbones(backbones)
+        check_extractors(untried("extractors", "extractor", "features"))
     except BraidError as error:
         raise WorkflowError(str(error))
 
@@ -49,6 +61,7 @@ def end_run():
     for handler in [each for each in logger.handlers if isinstance(each, Progress)]:
         handler.end()
     runs.end(RESULTS)
+    gc.freeze()  # as in braid.logs: what checked the settings has imported much
 
 
 onstart:

@@ -19,7 +19,7 @@ def mirror(x: Tensor, chosen: Tensor, n_flow: int = 0) -> Tensor:
 
     Parameters
     ----------
-    x : float [B, ..., C, H, W], finite
+    x : uint8 (pictures alone) or float [B, ..., C, H, W], finite
     chosen : bool [B]
     n_flow : int
         2 where the first two channels are flow, whose u is negated; else 0.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from braid.extractors.base import Planner, View
+from braid.extractors.plan import Planner, View
 
 
 class Clips(NamedTuple):

@@ -21,8 +21,8 @@ from braid.backbones.base import Clips, Input
 from braid.backbones.preset import preset
 from braid.errors import ConfigError
 from braid.extractors import sampling
-from braid.extractors.base import Cover, View
 from braid.extractors.crops import is_mirrored
+from braid.extractors.plan import Cover, View
 from braid.extractors.video import VideoPlanner
 from braid.flow.farneback import Farneback
 from braid.flow.picture import flow_picture
@@ -137,9 +137,10 @@ class Pictures(VideoPlanner, Input):
         return torch.tensor([mirrored, *factors], dtype=torch.float32)
 
     def _encode(self, raw: Tensor, draws: Tensor | None) -> Tensor:
-        x = raw.to(torch.float32)
-        if draws is not None and self.mirror:
+        x = raw
+        if draws is not None and self.mirror:  # before bytes become numbers of four times their size
             x = augment.mirror(x, draws[:, 0] > 0, self.n_flow)
+        x = x.to(torch.float32)
         factors = draws[:, 1:4] if draws is not None and self.jitter else None
         return self._channels(x, factors).movedim(3, 2)
 

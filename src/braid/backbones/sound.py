@@ -17,8 +17,8 @@ from braid.backbones.base import Clips, Input
 from braid.errors import ConfigError
 from braid.extractors import sampling
 from braid.extractors.audio import SoundPlanner
-from braid.extractors.base import Cover, View
 from braid.extractors.logmel import LogMel
+from braid.extractors.plan import Cover, View
 
 
 class Sound(SoundPlanner, Input):

@@ -16,7 +16,8 @@ from torch import Tensor
 from torchaudio.transforms import Resample
 
 from braid.errors import FeatureError
-from braid.extractors.base import Cover, Extractor, Planner, View
+from braid.extractors.base import Extractor
+from braid.extractors.plan import Cover, Planner, View
 
 
 class SoundPlanner(Planner):

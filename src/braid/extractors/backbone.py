@@ -17,8 +17,9 @@ from torch import Tensor
 from braid import weights
 from braid.backbones import inputs, model
 from braid.backbones.shards import KINDS
-from braid.extractors.base import Cover, Extractor, View
+from braid.extractors.base import Extractor
 from braid.extractors.extract import write_features
+from braid.extractors.plan import Cover, View
 from braid.extractors.sizing import AUTO
 
 

@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from itertools import islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # the stages of words read this module too, and start twice as fast without
+    import torch
+    from torch import Tensor
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -25,7 +25,8 @@ def check_extractors(extractors: Mapping[str, Mapping[str, Any]]) -> None:
     wrong = []
     for name, settings in extractors.items():
         try:
-            REGISTRY[settings["type"]].load().check(settings)
+            if REGISTRY[settings["type"]].checked:
+                REGISTRY[settings["type"]].load().check(settings)
         except BraidError as error:
             wrong.append(f"config key extractors.{name}: {error}")
     if wrong:

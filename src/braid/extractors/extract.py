@@ -21,8 +21,9 @@ import braid
 from braid import weights
 from braid.device import is_out_of_memory, keep_freed_memory, use_threads
 from braid.errors import BraidError, FeatureError
-from braid.extractors.base import Extractor, Plan, View
+from braid.extractors.base import Extractor
 from braid.extractors.batches import ahead, batches, meanwhile
+from braid.extractors.plan import Plan, View
 from braid.extractors.pooling import average, pool
 from braid.extractors.registry import REGISTRY
 from braid.extractors.sizing import AUTO, BatchSizes

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torchvision.models.video import R2Plus1D_18_Weights, r2plus1d_18
 
 from braid.extractors import sampling
-from braid.extractors.base import Cover, View, build
+from braid.extractors.base import build
 from braid.extractors.crops import crop, is_mirrored
+from braid.extractors.plan import Cover, View
 from braid.extractors.video import VideoExtractor
 from braid.flow import transform
 

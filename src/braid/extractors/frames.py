@@ -16,8 +16,9 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from braid.extractors import sampling
-from braid.extractors.base import Cover, Extractor, View
+from braid.extractors.base import Extractor
 from braid.extractors.crops import crop
+from braid.extractors.plan import Cover, View
 
 
 class FrameExtractor(Extractor):
@@ -84,7 +85,7 @@ class FrameExtractor(Extractor):
         """Return one crop of a frame, normalised, float32 [3, h, w]."""
         picture = self.picture(clip.frames(view.indices)[0])
         cut = crop(picture, self.size, view.crop, self.n_crops, self.crop_layout, self.half)
-        return (cut.to(torch.float32) / 255 - self.mean[:, None, None]) / self.std[:, None, None]
+        return cut.to(torch.float32).div_(255).sub_(self.mean[:, None, None]).div_(self.std[:, None, None])
 
 
 def _with_borders(resize: Any, cut: Any, picture: Image.Image) -> Image.Image:

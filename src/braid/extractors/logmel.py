@@ -18,7 +18,8 @@ from torchaudio.transforms import MelSpectrogram
 
 from braid.errors import ConfigError
 from braid.extractors.audio import AudioExtractor
-from braid.extractors.base import View, build
+from braid.extractors.base import build
+from braid.extractors.plan import View
 from braid.extractors.timm_frames import as_timm_loads, check_name, first_convolutions
 
 FLOOR = 1e-6

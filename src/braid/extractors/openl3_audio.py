@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from braid.extractors.audio import AudioExtractor
-from braid.extractors.base import View, build
+from braid.extractors.base import build
+from braid.extractors.plan import View
 from braid.networks import openl3
 
 

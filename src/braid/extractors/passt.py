@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torchaudio.compliance.kaldi import get_mel_banks
 
 from braid.extractors.audio import AudioExtractor
-from braid.extractors.base import View, build
+from braid.extractors.base import build
+from braid.extractors.plan import View
 
 SAMPLE_RATE = 32_000
 N_FFT, WINDOW_LENGTH, HOP_LENGTH = 1024, 800, 320

@@ -21,11 +21,15 @@ class ExtractorEntry(Entry):
         `braid.weights.Weights`. Empty where there is no network.
     fitted : bool
         It learns from the training items of a fold, so that its features are those of a fold.
+    checked : bool
+        Its class has a `check` of settings that the schema cannot know to be wrong; to import another one before the
+        first job of a run would be of no use.
     """
 
     source: Literal["audio", "video", "flow", "backbone"]
     official: str
     fitted: bool = False
+    checked: bool = False
 
 
 REGISTRY: dict[str, ExtractorEntry] = {
@@ -33,11 +37,19 @@ REGISTRY: dict[str, ExtractorEntry] = {
     "openl3_audio": ExtractorEntry(
         "braid.extractors.openl3_audio:OpenL3Audio", 1, "audio", "braid.weights.openl3:audio"
     ),
-    "logmel": ExtractorEntry("braid.extractors.logmel:LogMelNetwork", 1, "audio", "braid.weights.timm:official"),
-    "clip": ExtractorEntry("braid.extractors.clip:Clip", 2, "video", "braid.weights.clip:official"),
-    "timm": ExtractorEntry("braid.extractors.timm_frames:TimmFrames", 1, "video", "braid.weights.timm:official"),
+    "logmel": ExtractorEntry(
+        "braid.extractors.logmel:LogMelNetwork", 1, "audio", "braid.weights.timm:official", checked=True
+    ),
+    "clip": ExtractorEntry("braid.extractors.clip:Clip", 2, "video", "braid.weights.clip:official", checked=True),
+    "timm": ExtractorEntry(
+        "braid.extractors.timm_frames:TimmFrames", 1, "video", "braid.weights.timm:official", checked=True
+    ),
     "torchvision": ExtractorEntry(
-        "braid.extractors.torchvision_frames:TorchvisionFrames", 1, "video", "braid.weights.torchvision:frames"
+        "braid.extractors.torchvision_frames:TorchvisionFrames",
+        1,
+        "video",
+        "braid.weights.torchvision:frames",
+        checked=True,
     ),
     "openl3_image": ExtractorEntry(
         "braid.extractors.openl3_image:OpenL3Image", 1, "video", "braid.weights.openl3:image"
@@ -47,7 +59,11 @@ REGISTRY: dict[str, ExtractorEntry] = {
     ),
     "x3d": ExtractorEntry("braid.extractors.x3d:X3d", 2, "video", "braid.weights.x3d:official"),
     "transformers_video": ExtractorEntry(
-        "braid.extractors.transformers_video:TransformersVideo", 1, "video", "braid.weights.huggingface:video"
+        "braid.extractors.transformers_video:TransformersVideo",
+        1,
+        "video",
+        "braid.weights.huggingface:video",
+        checked=True,
     ),
     "flow_r2plus1d": ExtractorEntry(
         "braid.extractors.flow_r2plus1d:FlowR2Plus1d", 2, "flow", "braid.weights.torchvision:r2plus1d"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from braid.extractors.base import Cover
+from braid.extractors.plan import Cover
 
 TIME_ERROR_SECONDS = 1e-4
 """Times nearer than this are the same: containers round them to a tick of a clock."""

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from braid.extractors import sampling
-from braid.extractors.base import Cover, Extractor, Planner, View
+from braid.extractors.base import Extractor
+from braid.extractors.plan import Cover, Planner, View
 
 
 class VideoPlanner(Planner):

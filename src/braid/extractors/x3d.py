@@ -39,7 +39,7 @@ class X3d(VideoExtractor):
         size = (self.crop_side, self.crop_side)
         pictures = crop(pictures, size, number, self.n_crops, self.crop_layout, half=math.ceil).transpose(0, 1)
         # SlowFast does this first; scaling is linear, so the numbers are the same up to rounding, and there are fewer.
-        return (pictures / 255 - MEAN) / STD
+        return pictures.div(255).sub_(MEAN).div_(STD)
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         return self.network(batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-VERSION = 8
+VERSION = 9
 """Raised when the report shows other numbers for the same results."""
 FLOW_PICTURES_VERSION = 1
 """Raised when the pictures of the same flow change."""

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, MUTED, RULE, FIRST, SECOND = "#1c2024", "#60666d", "#d5d9dd", "#0072b2", "#d55e00"
@@ -26,6 +27,8 @@ STYLE: dict[Any, Any] = {
     "font.size": 8.5,
     "text.parse_math": False,
     "text.color": INK,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
     "axes.linewidth": 0.6,
@@ -229,8 +232,9 @@ def finish(figure: Figure, axes: Axes) -> str:
 
 
 def _svg(figure: Figure) -> str:
+    """Return a figure as SVG. `savefig` would draw it twice, for backends that need a layout beforehand."""
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", metadata=NO_METADATA, transparent=True)
+    FigureCanvasSVG(figure).print_svg(stream, metadata=NO_METADATA)
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", stream.getvalue(), flags=re.DOTALL)
     return re.sub(r"<[^>]+>", lambda tag: _rounded(tag[0]), svg)
 

@@ -68,10 +68,11 @@ def tabulate(found: Results, schemes: pl.DataFrame, extractors: pl.DataFrame) ->
     judged, random = tables.judged_split(found), provenance.random_networks(extractors)
     here = (pl.col(f"split_{found.folds[0]}") == judged) & pl.col("label").is_not_null()
     n_items = found.items.filter(here).height
+    known = figures["items"].drop_nulls().unique().sort().to_list()
     by_scheme = {row["scheme"]: row for row in schemes.iter_rows(named=True)}
     rows = []
     for figure in figures.iter_rows(named=True):
-        because = _not_comparable(figure["items"], n_items, random)
+        because = _not_comparable(known if figure["items"] is None else [figure["items"]], n_items, random)
         mine = by_scheme[figure["scheme"]]
         ours = low = high = None
         if not because:
@@ -84,10 +85,13 @@ def tabulate(found: Results, schemes: pl.DataFrame, extractors: pl.DataFrame) ->
     return {"published": pl.DataFrame(rows, schema=COLUMNS | floats | {"because": pl.String})}
 
 
-def _not_comparable(theirs: int | None, ours: int, random: list[str]) -> str:
-    """Return why a figure of ours is of something else; nothing where it is not."""
+def _not_comparable(theirs: list[int], ours: int, random: list[str]) -> str:
+    """Return why a figure of ours is of something else; nothing where it is not, or none of `theirs` is known.
+
+    Where a figure does not say how many items it is of, the others of its file stand for it: they are of one data set.
+    """
     if random:
         return f"{', '.join(random)} ran with random weights"
-    if theirs is not None and theirs != ours:
-        return f"judged by {ours} items, not {theirs}"
+    if theirs and ours not in theirs:
+        return f"judged by {ours} items, not {' or '.join(map(str, theirs))}"
     return ""

@@ -50,7 +50,9 @@ class ZippedShard(ABC, Generic[Clip]):
         self.path = Path(path)
         self._last: tuple[str, Clip | None] = "", None
         with self.reading(), ExitStack() as stack:
-            self.n_bytes = _check_parts(self.path)
+            self.n_bytes = self.path.stat().st_size
+            self._zip = stack.enter_context(ZipFile(self.path))
+            _check_parts(self._zip)
             store = ZipStore(self.path, mode="r")
             self._root = zarr.open_group(store, mode="r")
             stack.callback(store.close)
@@ -89,6 +91,17 @@ class ZippedShard(ABC, Generic[Clip]):
     def _clip(self, clip: str, group: zarr.Group) -> Clip:
         """Return what is read of a clip."""
 
+    def holds(self, name: str) -> bool:
+        """Return whether the file has a part of this name."""
+        return name in self._zip.NameToInfo
+
+    def part(self, name: str) -> bytes:
+        """Return what the file holds under a name, its checksum compared; to be called in `reading`.
+
+        Chunks are read so, since zarr hands each to a thread of its own and back, which costs more than reading it.
+        """
+        return self._zip.read(name)
+
     @property
     def _cure(self) -> str:
         return f"delete it and run `snakemake` again, which makes it anew: rm '{self.path}'"
@@ -111,9 +124,7 @@ def check_pixels(height: int, width: int) -> None:
         raise ValueError(f"it claims frames of {height} × {width} pixels")
 
 
-def _check_parts(path: Path) -> int:
-    """Return the size of a zip file; ValueError where a part of it is compressed and may grow to any size."""
-    with ZipFile(path) as file:
-        if any(part.compress_type != ZIP_STORED for part in file.infolist()):
-            raise ValueError("a part of it is compressed, which braid never does")
-    return path.stat().st_size
+def _check_parts(file: ZipFile) -> None:
+    """Raise ValueError where a part of a zip file is compressed and may grow to any size."""
+    if any(part.compress_type != ZIP_STORED for part in file.infolist()):
+        raise ValueError("a part of it is compressed, which braid never does")

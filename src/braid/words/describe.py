@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 import braid
-from braid.extractors.base import Plan
 from braid.extractors.batches import ahead
+from braid.extractors.plan import Plan
 from braid.extractors.registry import REGISTRY
 from braid.store.decoded import DecodedShard
 from braid.words.descriptors import DescriptorWriter

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from braid.extractors import sampling
-from braid.extractors.base import Cover, Planner, View
+from braid.extractors.plan import Cover, Planner, View
 
 DIMENSION = 128
 """Numbers of a descriptor: 4 × 4 cells of 8 directions."""
