@@ -16,7 +16,7 @@ from torch import Tensor
 
 READERS = 4
 """Threads for features in files: a row that is not in memory takes a disk longer to find than to read."""
-AHEAD_BYTES = 2**26
+AHEAD_BYTES = 2**25
 """Of the batches that are copied before their turn comes, or one of them if it is larger."""
 
 
