@@ -4,7 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from braid.extractors.batches import PATIENCE, ahead, batches, meanwhile
+from braid.ahead import ahead, meanwhile
+from braid.extractors.batches import PATIENCE, batches
 
 
 def grouped(shapes, size, most_bytes=10**9):

@@ -39,7 +39,6 @@ WITHOUT_A_NETWORK = (
     "braid.words.describe",
     "braid.words.fit",
     "braid.words.count",
-    "braid.report.clips",
     "braid.report.build",
 )
 """What jobs run that compute no tensor: most of them take less time than an import of torch."""

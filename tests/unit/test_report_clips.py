@@ -13,21 +13,10 @@ import cv2
 import numpy as np
 import pytest
 from report_results import Experiment
-from torchaudio.functional import melscale_fbanks
 
 from braid.errors import StoreError
 from braid.media import codec
-from braid.report.clip_pictures import (
-    FRAME_HEIGHT,
-    MOST_BYTES,
-    N_FRAMES,
-    N_MELS,
-    SOUND_WIDTH,
-    draw,
-    jpeg,
-    mel_bands,
-    spectrogram,
-)
+from braid.report.clip_pictures import FRAME_HEIGHT, MOST_BYTES, N_FRAMES, N_MELS, SOUND_WIDTH, draw, jpeg, spectrogram
 from braid.report.clips import IN_ALL, PER_CELL, Answers, choose, draw_clips, proposed
 from braid.schemes.results import Predictions, read_predictions, write_predictions
 from braid.store.decoded import DecodedShard, DecodedWriter
@@ -182,12 +171,6 @@ def test_a_tone_is_a_line_at_its_height_for_as_long_as_it_sounds(shard: DecodedS
     row = N_MELS - 1 - int(mel[0] / mel[1] * (N_MELS + 1) - 0.5)
     assert abs(int(bright[:, : SOUND_WIDTH // 4].mean(axis=1).argmax()) - row) <= 1
     assert bright[row, 5 : SOUND_WIDTH // 3 - 5].min() > 2 * bright[:, SOUND_WIDTH // 3 + 5 :].max()
-
-
-@pytest.mark.parametrize(("n_frequencies", "rate"), [(321, 16_000), (641, 32_000), (883, 44_100)])
-def test_mel_bands_are_those_of_torchaudio(n_frequencies: int, rate: int) -> None:
-    theirs = melscale_fbanks(n_frequencies, 0.0, rate / 2, N_MELS, rate)
-    np.testing.assert_allclose(mel_bands(n_frequencies, rate, N_MELS), theirs, atol=1e-4)
 
 
 def test_silence_and_what_lies_outside_of_the_sound_are_dark() -> None:

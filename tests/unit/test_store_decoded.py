@@ -164,10 +164,10 @@ def test_a_failure_leaves_no_shard(tmp_path, settings):
     assert list(tmp_path.iterdir()) == []
 
 
-def rewritten(path, changes=None, compression=zipfile.ZIP_STORED):
-    """Write the shard anew with other compression, or with metadata that claims other things."""
+def rewritten(path, changes=None, compression=zipfile.ZIP_STORED, without=""):
+    """Write the shard anew with other compression, without a part, or with metadata that claims other things."""
     with zipfile.ZipFile(path) as file:
-        parts = {name: file.read(name) for name in file.namelist()}
+        parts = {name: file.read(name) for name in file.namelist() if name != without}
     for name, change in (changes or {}).items():
         parts[name] = json.dumps(change(json.loads(parts[name]))).encode()
     with zipfile.ZipFile(path, "w", compression) as file:
@@ -183,6 +183,13 @@ def test_a_shard_that_claims_more_than_it_has_fills_no_memory(shard):
         assert read["a"].n_samples == 10**13
         with pytest.raises(StoreError, match="claims more bytes than the file has"):
             read["a"].waveform(0, 10)
+
+
+def test_a_lost_chunk_is_not_taken_for_zeros(shard):
+    path, *_ = shard
+    rewritten(path, without="a/waveform/c/0")
+    with DecodedShard(path) as read, pytest.raises(StoreError, match="a/waveform/c/0"):
+        read["a"].waveform()
 
 
 def test_frames_larger_than_any_video_are_refused(shard):

@@ -171,7 +171,7 @@ class Evaluation(Items):
         return Sample(self._read(key, None), None, int(self.labels[key]))
 
 
-def loader(data: Items, batches: Iterable[Sequence[Any]], workers: int, pin: bool) -> Generator[Batch, None, None]:
+def loader(data: Items, batches: Iterable[list[Any]], workers: int, pin: bool) -> Generator[Batch, None, None]:
     """Yield the batches of these keys, in order, while processes read ahead; `close` ends them.
 
     Which numbers come does not depend on how many processes there are. What they hold is bounded: `AHEAD` batches each.
@@ -194,7 +194,7 @@ def loader(data: Items, batches: Iterable[Sequence[Any]], workers: int, pin: boo
     cv2.setNumThreads(1)
     read = DataLoader(
         data,
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         collate_fn=_as_it_is,
         num_workers=workers,
         prefetch_factor=AHEAD if workers else None,

@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from itertools import islice
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-if TYPE_CHECKING:  # the stages of words read this module too, and start twice as fast without
-    import torch
-    from torch import Tensor
+import torch
+from torch import Tensor
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
 Key = TypeVar("Key")
 
 PATIENCE = 4
 """Batches' worth of tensors that may come in while one waits for others of its shape."""
-
-
-def ahead(
-    pool: Executor, function: Callable[[Job], Result], jobs: Iterable[Job], n: int | Callable[[], int]
-) -> Iterator[Result]:
-    """Yield `function(job)` of each job in order, while up to `n` more (or what `n()` then says) are worked on."""
-    running: deque[Future[Result]] = deque()
-    for job in jobs:
-        running.append(pool.submit(function, job))
-        while len(running) > (n if isinstance(n, int) else n()):
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
-
-
-def meanwhile(pool: Executor, results: Iterator[Result]) -> Iterator[Result]:
-    """Yield what `results` yields, while a thread of `pool` waits for the next one."""
-    coming = pool.submit(list, islice(results, 1))
-    while got := coming.result():
-        coming = pool.submit(list, islice(results, 1))
-        yield from got
 
 
 def batches(

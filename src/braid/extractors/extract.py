@@ -19,10 +19,11 @@ from torch import Tensor
 
 import braid
 from braid import weights
+from braid.ahead import ahead, meanwhile
 from braid.device import is_out_of_memory, keep_freed_memory, use_threads
 from braid.errors import BraidError, FeatureError
 from braid.extractors.base import Extractor
-from braid.extractors.batches import ahead, batches, meanwhile
+from braid.extractors.batches import batches
 from braid.extractors.plan import Plan, View
 from braid.extractors.pooling import average, pool
 from braid.extractors.registry import REGISTRY

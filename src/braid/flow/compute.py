@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from braid import weights
+from braid.ahead import meanwhile
 from braid.errors import StoreError
-from braid.extractors.batches import meanwhile
 from braid.extractors.sizing import AUTO, BatchSizes
 from braid.flow.passes import Block, Passes
 from braid.flow.registry import REGISTRY

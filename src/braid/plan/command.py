@@ -41,7 +41,7 @@ def _plan(arguments: argparse.Namespace) -> None:
         n_clips=items["clip"].n_unique(),
         n_items=items.height,
         clip_seconds=arguments.clip_seconds,
-        item_seconds=arguments.clip_seconds if whole.all() else float(windows.mean()),  # type: ignore[arg-type]
+        item_seconds=arguments.clip_seconds if whole.all() else float(windows.to_numpy().mean()),
         frame_rate=arguments.frame_rate,
         n_folds=len(folds),
     )

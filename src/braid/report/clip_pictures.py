@@ -12,6 +12,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torchaudio
 
 from braid.extractors import sampling
 from braid.extractors.plan import Cover
@@ -93,22 +94,12 @@ def spectrogram(clip: Any, start: float, end: float) -> np.ndarray:
     there = (at >= 0) & (at < len(sound))
     windows = np.where(there, sound[np.clip(at, 0, max(len(sound) - 1, 0))] if len(sound) else 0.0, 0.0)
     power = np.abs(np.fft.rfft(windows * np.hanning(n))) ** 2  # [SOUND_WIDTH, F]
-    loud = power @ mel_bands(power.shape[1], rate, N_MELS)
+    bands = torchaudio.functional.melscale_fbanks(power.shape[1], 0.0, rate / 2, N_MELS, rate).numpy()
+    loud = power @ bands
     decibels = 10 * np.log10(np.maximum(loud / max(loud.max(), 1e-12), 1e-12))
     shades = np.clip(1 + decibels / RANGE_DECIBELS, 0, 1)
     colours = cv2.applyColorMap((255 * shades.T[::-1]).round().astype(np.uint8), cv2.COLORMAP_VIRIDIS)
     return cv2.cvtColor(colours, cv2.COLOR_BGR2RGB)
-
-
-def mel_bands(n_frequencies: int, rate: float, n_mels: int) -> np.ndarray:
-    """Return what each of F frequencies adds to each of `n_mels` bands, float64 [F, n_mels], up to half of `rate`.
-
-    Bands are triangles, equally wide on the mel scale (O'Shaughnessy 1987), of height 1 in the middle.
-    """
-    edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + rate / 1400), n_mels + 2) / 2595) - 1)
-    low, middle, high = edges[:-2], edges[1:-1], edges[2:]
-    hertz = np.linspace(0, rate / 2, n_frequencies)[:, None]
-    return np.clip(np.minimum((hertz - low) / (middle - low), (high - hertz) / (high - middle)), 0, None)
 
 
 def jpeg(picture: np.ndarray) -> str:

@@ -6,13 +6,14 @@ of modality m.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from braid.ahead import ahead
 
 READERS = 4
 """Threads for features in files: a row that is not in memory takes a disk longer to find than to read."""
@@ -139,14 +140,5 @@ class Selection:
             return
         item_bytes = sum(x[:1].nbytes for x in self.held)
         n_ahead = max(1, min(2 * self.readers, AHEAD_BYTES // max(1, item_bytes * max(map(len, parts)))))
-        pool = ThreadPoolExecutor(self.readers)
-        try:
-            waiting: deque[Future[Batch]] = deque()
-            for which in parts:
-                waiting.append(pool.submit(self.rows(which).batch))
-                if len(waiting) > n_ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        with ThreadPoolExecutor(self.readers) as pool:
+            yield from ahead(pool, lambda which: self.rows(which).batch(), parts, n_ahead)

@@ -8,6 +8,7 @@ Letters: N items, D numbers of a modality, T tokens.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -28,7 +29,7 @@ def blocks(x: np.ndarray) -> Iterator[slice]:
         yield slice(start, start + n_rows)
 
 
-class Scaling(nn.Module):
+class Scaling(nn.Module, ABC):
     """Base of what is done to one modality of D numbers."""
 
     def __init__(self, dim: int) -> None:
@@ -38,9 +39,9 @@ class Scaling(nn.Module):
         """Take what is needed from the rows of float32 [N, …] under the bool mask `which` [N], one at least."""
         return self
 
+    @abstractmethod
     def forward(self, x: Tensor, present: Tensor) -> Tensor:
         """Return float32 [n, …] as a scheme reads it; `present` is bool [n]."""
-        raise NotImplementedError
 
     def change(self, x: np.ndarray, present: np.ndarray) -> None:
         """Make float32 [N, …] in place what a scheme reads; `present` is bool [N]."""

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 import zarr
@@ -236,16 +236,7 @@ class DecodedClip:
         if start == stop:
             return np.empty(0, DTYPES[name])
         with self._shard.reading():
-            array = cast(zarr.Array, self._arrays[name])
-            chunk = array.chunks[0]
-            parts = []
-            for number in range(start // chunk, -(-min(stop, array.shape[0]) // chunk)):
-                values = np.frombuffer(self._shard.part(f"{array.path}/c/{number}"), array.dtype)
-                if len(values) != chunk:
-                    raise ValueError(f"chunk {number} of its array {name} has {len(values)} elements, not {chunk}")
-                first = number * chunk
-                parts.append(values[max(start - first, 0) : min(stop, array.shape[0]) - first])
-            return np.concatenate(parts)
+            return self._shard.rows(self._arrays[name], start, stop)
 
     @cached_property
     def _arrays(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,11 +10,15 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
+import numpy as np
 import zarr
+from numcodecs import blosc  # pyright: ignore[reportAttributeAccessIssue] (compiled)
 from zarr.errors import BaseZarrError
 from zarr.storage import ZipStore
 
 from braid.errors import StoreError
+
+blosc.use_threads = False  # a chunk is small, and readers are processes or threads themselves
 
 Clip = TypeVar("Clip")
 
@@ -45,6 +50,8 @@ class ZippedShard(ABC, Generic[Clip]):
     """
 
     FORMAT = ""
+    LEAVES_OUT_ZEROS = False
+    """Whether chunks of zeros alone are not in the file; else a chunk that is not there is lost."""
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
@@ -91,16 +98,25 @@ class ZippedShard(ABC, Generic[Clip]):
     def _clip(self, clip: str, group: zarr.Group) -> Clip:
         """Return what is read of a clip."""
 
-    def holds(self, name: str) -> bool:
-        """Return whether the file has a part of this name."""
-        return name in self._zip.NameToInfo
+    def rows(self, array: zarr.Array, start: int, stop: int) -> np.ndarray:
+        """Return rows [start, stop), one at least, of an array in chunks of whole rows; to be called in `reading`.
 
-    def part(self, name: str) -> bytes:
-        """Return what the file holds under a name, its checksum compared; to be called in `reading`.
-
-        Chunks are read so, since zarr hands each to a thread of its own and back, which costs more than reading it.
+        The chunks are taken from the zip file, their checksums compared: zarr hands each to a thread of its own and
+        back, which costs more than reading it.
         """
-        return self._zip.read(name)
+        size, stop = array.chunks[0], min(stop, array.shape[0])
+        chunks = range(start // size, -(-stop // size))
+        return np.concatenate([self._chunk(array, n)[max(start - n * size, 0) : stop - n * size] for n in chunks])
+
+    def _chunk(self, array: zarr.Array, number: int) -> np.ndarray:
+        name = f"{array.path}/c/{number}{'/0' * (array.ndim - 1)}"
+        if self.LEAVES_OUT_ZEROS and name not in self._zip.NameToInfo:
+            return np.zeros(array.chunks, array.dtype)
+        data = self._zip.read(name)
+        values = np.frombuffer(blosc.decompress(data) if array.compressors else data, array.dtype)
+        if values.size != math.prod(array.chunks):
+            raise ValueError(f"its part {name} has {values.size} numbers, not {math.prod(array.chunks)}")
+        return values.reshape(array.chunks)
 
     @property
     def _cure(self) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 import braid
-from braid.extractors.batches import ahead
+from braid.ahead import ahead
 from braid.extractors.plan import Plan
 from braid.extractors.registry import REGISTRY
 from braid.store.decoded import DecodedShard
