@@ -16,8 +16,9 @@ IS_311 := -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))'
 PYTHON ?= $(shell for name in python3.11 python3 python; do \
 	$$name $(IS_311) 2>/dev/null && echo $$name && break; done)
 
-# A busy thread of OpenMP starves its neighbours; the others would let foreign packages in or slow every start.
+# As in workflow/rules/common.smk; the others would let foreign packages in or slow every start.
 export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 1000
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets

@@ -1,11 +1,13 @@
 """Time each extractor against bare forward passes, and against the loop over files that it stands in for.
 
-    python benchmarks/extract.py [--manifest CLIPS.TSV] [--seconds 20] [--types x3d clip …] [--rounds 2]
+    OMP_WAIT_POLICY=PASSIVE GOMP_SPINCOUNT=1000 \
+        python benchmarks/extract.py [--manifest CLIPS.TSV] [--seconds 20] [--types x3d clip …] [--rounds 2]
 
-runs every network of the registry, with random weights and the settings of the schema, on a GPU where one can be used.
-It reads the first shard of a manifest, without items whose clip lacks sound or picture, else one of as many clips as
-`braid index` puts in one by itself, each of 10 s at 340×256, made as in `benchmarks/decode.py`; of these as many as
-give the network some `--seconds` of bare passes. In turn, several times (the loop once), the best time of each counts:
+(the workflow's setting of OpenMP) runs every network of the registry, with random weights and the settings of the
+schema, on a GPU where one can be used. It reads the first shard of a manifest, without items whose clip lacks sound or
+picture, else one of as many clips as `braid index` puts in one by itself, each of 10 s at 340×256, made as in
+`benchmarks/decode.py`; of these as many as give the network some `--seconds` of bare passes. In turn, several times
+(the loop once), the best time of each counts:
 
 - `construction` of the network, and `bare`: its forward passes on batches that are already in memory;
 - `load`: reading and preprocessing of all views, by one thread, without a network;
@@ -353,6 +355,7 @@ def main() -> None:
             "device": torch.cuda.get_device_name() if bench.device == "cuda" else "cpu",
             "threads": threads,
             "torch": torch.__version__,
+            "openmp": {name: os.environ.get(name) for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")},
             "networks": {},
         }
         conditions = {"manifest": manifest.name, "rounds": asked.rounds, **stages}

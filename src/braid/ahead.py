@@ -1,4 +1,4 @@
-"""Work that is done before its turn comes, by threads or processes: in order, and in bounded memory."""
+"""Work that threads or processes do before its result is asked for: in order, and in bounded memory."""
 
 from __future__ import annotations
 
@@ -23,6 +23,14 @@ def ahead(
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
+
+
+def in_turn(
+    pool: Executor, function: Callable[[Job], Result], jobs: Iterator[Job], n: Callable[[], int]
+) -> Iterator[Result]:
+    """Yield `function(job)` of each job in order: up to `n()` are worked on, and none while the caller has a result."""
+    while group := list(islice(jobs, n())):
+        yield from list(pool.map(function, group))
 
 
 def meanwhile(pool: Executor, results: Iterator[Result]) -> Iterator[Result]:

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from braid.ahead import ahead, meanwhile
+from braid.ahead import ahead, in_turn, meanwhile
 from braid.extractors.batches import PATIENCE, batches
 
 
@@ -71,4 +71,10 @@ def test_jobs_are_done_in_order_and_not_too_far_ahead():
             assert next(results) == 0
             assert len(begun) <= 1 + (n if isinstance(n, int) else 3)
             assert list(results) == list(range(10, 200, 10))
+        counts = iter([2, 3, 3, 1, 9])
+        begun.clear()
+        results = in_turn(pool, work, iter(range(10)), lambda: next(counts, 1))
+        together = [(next(results), len(begun)) for _ in range(10)]
+        assert together == [(10 * job, n) for job, n in enumerate([2, 2, 5, 5, 5, 8, 8, 8, 9, 10])]
+        assert list(results) == []
         assert list(meanwhile(pool, iter([1, None, 0]))) == [1, None, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -164,8 +165,31 @@ def test_a_long_clip_streams_as_well(run):
     assert Toy.last.most_alive <= (2 + 4 + 2) * BATCH_SIZE + 1
 
 
-def test_loading_goes_on_while_the_network_works(run, monkeypatch):
+def test_on_a_cpu_nothing_is_loaded_while_the_network_works(run, monkeypatch):
+    """Each forward pass finds all loading done, and lasts long enough for another one to begin."""
+    working, met = threading.Event(), []
+    load, forward = Toy.load, Toy.forward
+
+    def load_between(self, clip, view):
+        time.sleep(0.01)
+        met.append(working.is_set())
+        return load(self, clip, view)
+
+    def forward_alone(self, batch):
+        working.set()
+        time.sleep(0.05)
+        working.clear()
+        return forward(self, batch)
+
+    monkeypatch.setattr(Toy, "load", load_between)
+    monkeypatch.setattr(Toy, "forward", forward_alone)
+    run({"c": FakeClip(seconds=20)}, [("a", "c", None, None)], threads=2)
+    assert met == [False] * 20
+
+
+def test_beside_a_gpu_loading_goes_on_while_the_network_works(run, monkeypatch):
     """The second batch is only loaded once the first forward pass has begun, which waits for that."""
+    monkeypatch.setattr(extract, "in_turn", extract.ahead)
     begun, loaded = threading.Event(), threading.Event()
     load, forward = Toy.load, Toy.forward
 

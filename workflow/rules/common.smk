@@ -24,8 +24,10 @@ from braid.runs.progress import Progress
 from braid.schemes.registry import REGISTRY as SCHEMES
 from braid.schemes.registry import WORTH_VERSION
 
-# Spinning OpenMP threads cost 10 to 20 times the work itself when jobs share cores.
+# Threads of OpenMP that spin for long cost 5 to 20 times the work itself when jobs share cores; those of GNU that do not
+# spin at all make small networks a third slower (benchmarks/spin.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 # Snakemake writes this path as it is into shell commands, which a space in the folder's name would break.
 sys.executable = shlex.quote(sys.executable)

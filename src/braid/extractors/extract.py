@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from torch import Tensor
 
 import braid
 from braid import weights
-from braid.ahead import ahead, meanwhile
+from braid.ahead import ahead, in_turn, meanwhile
 from braid.device import is_out_of_memory, keep_freed_memory, use_threads
 from braid.errors import BraidError, FeatureError
 from braid.extractors.base import Extractor
@@ -44,8 +44,9 @@ def extract_features(
 ) -> None:
     """Write the feature shard `out`.
 
-    While the network works on a batch, threads decode and preprocess what comes next; what waits is bounded in bytes
-    by the job's memory, so it grows neither with the shard nor with the length of a clip.
+    Threads decode and preprocess what comes next: while a GPU works on a batch, or in turn with a network that needs
+    the cores itself. What waits is bounded in bytes by the job's memory, so it grows neither with the shard nor with
+    the length of a clip.
 
     Parameters
     ----------
@@ -101,8 +102,7 @@ def write_features(
     keep_freed_memory()
     kind = settings["type"]
     dtype = _dtype(settings["dtype"], device)
-    loaders = 1 if device == "cpu" else threads  # on the CPU the network needs the rest
-    sizes = BatchSizes(batch_size, memory_mb * 10**6, loaders, device)
+    sizes = BatchSizes(batch_size, memory_mb * 10**6, threads, device)
     print(f"{kind}: {len(items)} items, {dtype} on {device}, {threads} threads")
     told = {
         "extractor": kind,
@@ -119,13 +119,14 @@ def write_features(
     network = _Network(extractor, kind, dtype, device, sizes)
     with (
         FeatureWriter(out, told) as writer,
-        ThreadPoolExecutor(loaders, initializer=use_threads, initargs=(1,)) as pool,
+        ThreadPoolExecutor(threads, initializer=use_threads, initargs=(1,)) as pool,
         ThreadPoolExecutor(1, initializer=use_threads, initargs=(1,)) as stacker,
     ):
-        views = _Views(extractor, kind, shard, items, pool, sizes)
+        # A pass on two cores of which one is taken is as slow as on one: it waits for its slower half, layer by layer.
+        views = _Views(extractor, kind, shard, items, pool, in_turn if device == "cpu" else ahead, sizes)
         stacked = map(network.stacked, views.batches())
         first = islice(stacked, 1)  # what follows it is stacked when it has told how many views may go together
-        for batch, tensor in chain(first, meanwhile(stacker, stacked)):
+        for batch, tensor in chain(first, stacked if device == "cpu" else meanwhile(stacker, stacked)):
             network.run(batch, tensor)
             _write(writer, extractor, settings, views.complete())
         _write(writer, extractor, settings, views.complete())
@@ -178,6 +179,7 @@ class _Views:
         shard: Any,
         items: pl.DataFrame,
         pool: ThreadPoolExecutor,
+        work: Callable[..., Iterator[tuple[_View, Tensor]]],
         sizes: BatchSizes,
     ) -> None:
         self.extractor = extractor
@@ -185,12 +187,13 @@ class _Views:
         self.shard = shard
         self.items = items
         self.pool = pool
+        self.work = work
         self.sizes = sizes
         self._started: deque[_Item] = deque()
 
     def batches(self) -> Iterator[tuple[list[_View], list[Tensor]]]:
         """Yield views that can share a forward pass, and what the network reads for each."""
-        loaded = ahead(self.pool, self._load, self._planned(), self.sizes.ahead)
+        loaded = self.work(self.pool, self._load, self._planned(), self.sizes.ahead)
         return batches(loaded, lambda tensor: self.sizes.of(tensor).now, self.sizes.most_bytes)
 
     def complete(self) -> Iterator[_Item]:

@@ -14,7 +14,7 @@ import timm
 import torch
 from timm.models import PretrainedCfg, adapt_input_conv, get_pretrained_cfg
 from torch import Tensor, nn
-from torchaudio.transforms import MelSpectrogram
+from torchaudio.transforms import MelScale, Spectrogram
 
 from braid.errors import ConfigError
 from braid.extractors.audio import AudioExtractor
@@ -59,8 +59,9 @@ class LogMel(nn.Module):
             )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of empty bands, which are an error here
-            self.mel = MelSpectrogram(rate, n_fft, None, settings["hop_length"], low, high, n_mels=n_mels)
-        n_empty = int((self.mel.mel_scale.get_buffer("fb").amax(dim=0) == 0).sum())
+            self.mel_scale = MelScale(n_mels, rate, low, high, n_fft // 2 + 1)
+        self.spectrum = Spectrogram(n_fft, hop_length=settings["hop_length"], power=None)
+        n_empty = int((self.mel_scale.get_buffer("fb").amax(dim=0) == 0).sum())
         if n_empty:
             raise ConfigError(
                 f"{n_empty} of {n_mels} mel bands hold no frequency of a spectrum of {n_fft} samples at {rate} Hz; "
@@ -70,7 +71,9 @@ class LogMel(nn.Module):
 
     def forward(self, sound: Tensor) -> Tensor:
         """Return spectrograms, float32 [B, 1, M, T = 1 + n // hop_length], of sounds [B, n], full scale ±1."""
-        values = (self.mel(sound) + FLOOR).log()
+        spectrum = self.spectrum(sound)
+        power = spectrum.real.square() + spectrum.imag.square()  # `power=2` takes a root first, and squares it
+        values = (self.mel_scale(power) + FLOOR).log()
         if self.normalise == "view":
             deviation, mean = torch.std_mean(values, dim=(1, 2), correction=0, keepdim=True)
             values = (values - mean) / deviation.clamp(min=LEAST_DEVIATION)

@@ -118,7 +118,7 @@ class Passt(AudioExtractor):
         """Return the normalised log-mel spectrogram [128, frames] of a sound [n] in [-1, 1], cut to whole patches."""
         emphasised = sound[1:] - 0.97 * sound[:-1]
         spectrum = torch.stft(emphasised, N_FFT, HOP_LENGTH, WINDOW_LENGTH, self.window, return_complex=True)
-        power = torch.view_as_real(spectrum).square().sum(dim=-1)
+        power = spectrum.real.square() + spectrum.imag.square()
         frames = (((self.banks @ power) + 1e-5).log() + 4.5) / 5
         return frames[:, : self._whole_patches(frames.shape[1])]
 
