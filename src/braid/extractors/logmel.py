@@ -139,10 +139,12 @@ class LogMelNetwork(AudioExtractor):
         return [self.view(clip, start, end, left, left + self.length) for left in lefts.tolist()]
 
     def load(self, clip: Any, view: View) -> Tensor:
-        """Return the spectrogram [1, M, T]."""
-        return self.log_mel(self.heard(clip, view)[None])[0]
+        """Return the sound, float32 [n], full scale ±1."""
+        return self.heard(clip, view)
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor | None]:
-        features = self.network.forward_features(batch)
+        with torch.autocast(batch.device.type, enabled=False):  # power spans more decades than bfloat16 has digits for
+            spectrograms = self.log_mel.to(batch.device)(batch)
+        features = self.network.forward_features(spectrograms)
         tokens = self.network.forward_head(features, pre_logits=True)
         return tokens, self.network.forward_head(features) if self.network.num_classes else None
