@@ -9,7 +9,8 @@ picture, else one of as many clips as `braid index` puts in one by itself, each 
 `benchmarks/decode.py`; of these as many as give the network some `--seconds` of bare passes. In turn, several times
 (the loop once), the best time of each counts:
 
-- `construction` of the network, and `bare`: its forward passes on batches that are already in memory;
+- `construction` of the network, and `bare`: its forward passes on batches that are already in memory, by libraries
+  that have prepared nothing for it yet, as when a job begins;
 - `load`: reading and preprocessing of all views, by one thread, without a network;
 - `shard`: the job of the workflow, from a decoded shard to a feature shard. `ratio` is its time to that of
   construction and bare passes together, which no job can do without. On a CPU the loader shares the cores with the
@@ -178,6 +179,7 @@ class Bench:
         bf16 = self.device == "cuda" and entry["dtype"] == "auto"
 
         def bare() -> None:
+            device.use_threads(self.threads)  # after which oneDNN prepares all anew, as at the start of a job
             for tensor in tensors:
                 self.forward(extractor, tensor, bf16)
 
