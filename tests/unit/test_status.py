@@ -83,6 +83,17 @@ def test_pace_and_time_left_follow_from_jobs_that_have_finished(run: Run) -> Non
     assert list(history.stages) == ["decode_shard", "extract_features sound", "train_scheme early"]
 
 
+def test_files_that_go_to_a_storage_are_read_from_their_place(run: Run) -> None:
+    """As with the storage plugin `fs`, which copies them there from a scratch disk."""
+    run.start(0, output="abc (send to storage)")
+    run.tell("job_finished", 60, job_id=0)
+    assert run.lines[0].endswith("; 3\u00a0problems in clips")
+    sound = {"rule_name": "extract_features", "wildcards": {"extractor": "sound", "shard": "a"}}
+    run.tell("job_info", jobid=2, log=["results/mine/logs/x.log (send to storage)"], **sound)
+    run.tell("job_error", 1, jobid=2)
+    assert run.lines[1].endswith("(log: results/mine/logs/x.log)")
+
+
 def test_a_stage_is_silent_for_a_while_but_for_its_last_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("test_status.PLANNED", [("decode_shard", {"shard": "a"})] * 5)
     run = Run(tmp_path, monkeypatch)

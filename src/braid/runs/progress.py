@@ -217,7 +217,7 @@ class Progress(logging.Handler):
         wildcards = dict(told.wildcards or {})
         parts = [f"{key} {value}" for key, value in wildcards.items() if key in ("fold", "shard")]
         if told.rule_name == "decode_shard":
-            self.decoded[told.jobid] = str(next(iter(told.output)))
+            self.decoded[told.jobid] = _first(told.output)
         self._take(
             {
                 "event": "started",
@@ -225,7 +225,7 @@ class Progress(logging.Handler):
                 "stage": self._stage(told.rule_name, wildcards),
                 "part": ", ".join(parts),
                 "clips": self.clips.get(wildcards.get("shard", ""), 0),
-                "log": str(next(iter(told.log), "")),
+                "log": _first(told.log),
             }
         )
 
@@ -253,3 +253,8 @@ class Progress(logging.Handler):
     @staticmethod
     def _stage(rule: str, wildcards: Mapping[str, str]) -> str:
         return " ".join([rule, *(wildcards[key] for key in NAMED if key in wildcards)])
+
+
+def _first(files: Iterable[Any]) -> str:
+    """Return the path of the first file, or nothing; Snakemake adds to it what it does with those in a storage."""
+    return str(next(iter(files), "")).removesuffix(" (send to storage)")
