@@ -69,7 +69,7 @@ def test_a_backbone_learns_and_its_best_weights_are_kept(task: Task, capsys: pyt
     assert (settings, classes) == (quick(), list(WAYS))
     source = inputs.make(settings)
     val = data.Evaluation(labelled(task.items, "1", classes).filter(pl.col("split") == "val"), task.shards, source)
-    (batch,) = data.loader(val, [range(len(val))], workers=0, pin=False)
+    (batch,) = data.loader(val, [list(range(len(val)))], workers=0, pin=False)
     logits = network(source.encode(batch.raw))
     loss = torch.nn.functional.cross_entropy(logits, batch.labels)
     assert logits.argmax(dim=1).equal(batch.labels)

@@ -24,8 +24,8 @@ from braid.runs.progress import Progress
 from braid.schemes.registry import REGISTRY as SCHEMES
 from braid.schemes.registry import WORTH_VERSION
 
-# Threads of OpenMP that spin for long cost 5 to 20 times the work itself when jobs share cores; those of GNU that do not
-# spin at all make small networks a third slower (benchmarks/spin.py).
+# Idle threads of OpenMP that spin for long cost several times the work itself when jobs share cores; those of GNU that do
+# not spin at all make small networks take 1.7 times as long (benchmarks/spin.py).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
