@@ -122,11 +122,12 @@ def write_features(
         ThreadPoolExecutor(threads, initializer=use_threads, initargs=(1,)) as pool,
         ThreadPoolExecutor(1, initializer=use_threads, initargs=(1,)) as stacker,
     ):
-        # A pass on two cores of which one is taken is as slow as on one: it waits for its slower half, layer by layer.
-        views = _Views(extractor, kind, shard, items, pool, in_turn if device == "cpu" else ahead, sizes)
+        # On a CPU in turn: a pass on two cores of which one is taken waits, layer by layer, for its slower half.
+        on_cpu = device == "cpu"
+        views = _Views(extractor, kind, shard, items, pool, in_turn if on_cpu else ahead, sizes)
         stacked = map(network.stacked, views.batches())
         first = islice(stacked, 1)  # what follows it is stacked when it has told how many views may go together
-        for batch, tensor in chain(first, stacked if device == "cpu" else meanwhile(stacker, stacked)):
+        for batch, tensor in chain(first, stacked if on_cpu else meanwhile(stacker, stacked)):
             network.run(batch, tensor)
             _write(writer, extractor, settings, views.complete())
         _write(writer, extractor, settings, views.complete())
