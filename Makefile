@@ -62,7 +62,7 @@ faults: $(READY) ## kill a run at fifty random moments, fill its disk, start it 
 
 cluster: $(READY) ## run the workflow on a real SLURM of two nodes on this machine, and disturb it (Debian or Ubuntu, root)
 	@sh .ci/slurm
-	$(RUN) pytest --durations=0 tests/cluster/on_slurm.py
+	$(RUN) pytest -s --durations=0 tests/cluster/on_slurm.py
 
 presets: $(READY) ## run each preset of a published system on a small data set of its layout, with small networks
 	$(RUN) pytest -s tests/workflow/presets.py

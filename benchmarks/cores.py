@@ -1,6 +1,6 @@
 """What a second core gives: the same decoding and extraction by `--cores 1` and by `--cores 2`.
 
-    python benchmarks/cores.py [--stages decode extract] [--clips 48]
+    python benchmarks/cores.py [--stages decode extract] [--clips 64]
 
 Each way runs the workflow on the same generated clips (340×256, 30 frames a second, 10 s) in a folder of its own:
 
@@ -30,6 +30,7 @@ from typing import Any
 import yaml
 from decode import make
 
+from braid.datasets.command import SHARD_SIZE
 from braid.files import write_text
 
 ROOT = Path(__file__).parents[1]
@@ -97,7 +98,7 @@ def main() -> None:
     """Measure all stages and ways and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--clips", type=int, default=48)
+    parser.add_argument("--clips", type=int, default=SHARD_SIZE)
     asked = parser.parse_args()
     found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for stage in asked.stages:
