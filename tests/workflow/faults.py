@@ -83,10 +83,11 @@ def under_way(project: Project) -> set[str]:
 def contents(project: Project) -> dict[str, dict[str, object]]:
     """Return what each result holds: parts of zip files by checksum, numbers and texts of the others by their bytes.
 
-    Attributes are left out, since those of decoded clips name the folder of the project.
+    Attributes are left out, since those of decoded clips name the folder of the project; so is what killed writers have
+    left beside the places of their files (docs/faults.md).
     """
     found: dict[str, dict[str, object]] = {}
-    for path in sorted(project.results.rglob("*")):
+    for path in sorted(project.results.rglob("[!.]*")):
         name = str(path.relative_to(project.results))
         if path.name.endswith(".zarr.zip"):
             found[name] = {part: crc for part, crc, _ in entries(path) if not part.endswith("zarr.json")}
