@@ -5,7 +5,7 @@
 Each way runs the workflow on the same generated clips (340×256, 30 frames a second, 10 s) in a folder of its own:
 
 - `one`: `--cores 1`;
-- `two`: `--cores 2`, a job at a time with both cores;
+- `two`: `--cores 2`, a job at a time with both cores; where shards to decode are many, as here, two of one core each;
 - `two_jobs`: `--cores 2 --max-threads 1 --resources gpu=2`, two jobs at a time with one core each.
 
 Wall seconds are of the whole command, the start of Snakemake and of its jobs included. `busiest` is the largest

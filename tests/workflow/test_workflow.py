@@ -2,6 +2,9 @@
 
 import re
 
+import polars as pl
+import pytest
+
 from .conftest import CONFIG, ROOT, announced
 from .test_reruns import edit
 
@@ -44,6 +47,16 @@ def test_a_plan_fails_where_the_command_line_does(fresh, tmp_path):
     project = fresh.copy(tmp_path / "project")
     project.config = project.config | {"seeds": []}
     assert words(project.snakemake("--dry-run", fails=True)) == words(project.plan(fails=True))
+
+
+@pytest.mark.parametrize(("clips_a_shard", "jobs_at_once"), [(2, "2"), (4, "1")])
+def test_enough_shards_are_decoded_side_by_side_fewer_with_all_cores(fresh, tmp_path, clips_a_shard, jobs_at_once):
+    project = fresh.copy(tmp_path / "project")
+    table = pl.read_csv(project.manifest, separator="\t", infer_schema=False)
+    shards = pl.Series("shard", [f"s{number // clips_a_shard}" for number in range(len(table))])
+    table.with_columns(shards).write_csv(project.manifest, separator="\t")
+    printed = project.snakemake("--until", "decode_shard")
+    assert max(re.findall(r"^Execute (\d+) jobs", printed, re.MULTILINE)) == jobs_at_once
 
 
 def test_snakemake_report(project):

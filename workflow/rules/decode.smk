@@ -1,3 +1,14 @@
+def cores_of_a_decoding():
+    """Return the cores of a job that decodes: eight, or one where shards to decode are enough to keep all cores busy.
+
+    What a job does beside its workers, its start first of all, leaves their cores idle; side by side jobs of one core
+    lose nothing of it. Where a cluster has the cores Snakemake does not know how many.
+    """
+    cores = workflow.resource_settings.cores if workflow.is_main_process else None
+    missing = sum(not Path(DECODED.format(shard=shard)).exists() for shard in INDEX.shards)
+    return 1 if cores and cores > 1 and missing >= 3 * cores else 8
+
+
 rule decode_shard:
     """Decode the clips of one shard: frames, times, sound, and the status of both streams."""
     output:
@@ -6,7 +17,7 @@ rule decode_shard:
         f"{RESULTS}/logs/decode_shard/{{shard}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/decode_shard/{{shard}}.tsv"
-    threads: 8
+    threads: cores_of_a_decoding()
     resources:
         mem_mb=growing(4000),
         runtime=growing(120),
